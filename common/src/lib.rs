@@ -1,1 +1,18 @@
-//! The road.
+//! The road that every kubectl-calico plugin travels.
+//!
+//! ```text
+//! source → records → Snapshot → checks → diagnosis → report
+//!                                            └→ remedies → Plan → executor → Journal
+//! ```
+//!
+//! The modules of the first block are pure: no tokio, no kube, no clock, no environment. They build alone
+//! (`cargo check -p common --no-default-features`), and a test keeps forbidden names out of them.
+
+pub mod bundle;
+pub mod calico;
+pub mod checks;
+pub mod findings;
+pub mod plan;
+pub mod report;
+pub mod slim;
+pub mod snapshot;

@@ -1,0 +1,8 @@
+//! Calico's vocabulary: lenient types for both API groups, names, defaults.
+
+mod cluster_information;
+mod ip_pool;
+pub mod names;
+
+pub use cluster_information::{ClusterInformation, ClusterInformationSpec};
+pub use ip_pool::{IpPool, IpPoolSpec};

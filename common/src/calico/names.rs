@@ -1,0 +1,24 @@
+//! Names that Calico gives to its objects and files.
+
+/// API group in which Calico stores its objects, in every release up to now.
+pub const CRD_GROUP: &str = "crd.projectcalico.org";
+/// API group of the aggregated API server, and of native CRDs from v3.32.
+pub const V3_GROUP: &str = "projectcalico.org";
+/// Namespace of a manifest install.
+pub const MANIFEST_NAMESPACE: &str = "kube-system";
+/// Namespace of an operator install.
+pub const OPERATOR_NAMESPACE: &str = "calico-system";
+/// ServiceAccount of the CNI plugin from v3.26; before, it was calico-node's.
+pub const CNI_SERVICE_ACCOUNT: &str = "calico-cni-plugin";
+/// Environment variable of calico-node that overrides [`CNI_SERVICE_ACCOUNT`].
+pub const CNI_SERVICE_ACCOUNT_VARIABLE: &str = "CALICO_CNI_SERVICE_ACCOUNT";
+/// The CNI plugin's kubeconfig on the host.
+pub const CNI_KUBECONFIG_PATH: &str = "/etc/cni/net.d/calico-kubeconfig";
+/// The CNI configuration that install-cni writes.
+pub const CONFLIST_NAME: &str = "10-calico.conflist";
+/// Plugins that install-cni writes and Calico cannot do without.
+pub const CNI_BINARIES: [&str; 2] = ["calico", "calico-ipam"];
+/// ConfigMap of every namespace that holds the cluster's CA.
+pub const ROOT_CA_CONFIG_MAP: &str = "kube-root-ca.crt";
+/// Its key.
+pub const ROOT_CA_KEY: &str = "ca.crt";

@@ -1,0 +1,53 @@
+//! What a step waits for. The executor looks at the cluster; whether what it saw is enough is decided here.
+
+use serde::{Deserialize, Serialize};
+
+/// Something that must come true.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+#[non_exhaustive]
+pub enum Condition {
+    /// Another pod of the DaemonSet than `old_uid` is Ready on `node`.
+    #[serde(rename_all = "camelCase")]
+    DaemonPodReady {
+        /// Namespace of the DaemonSet.
+        namespace: String,
+        /// Its name.
+        daemon_set: String,
+        /// The node.
+        node: String,
+        /// Uid of the pod that was replaced.
+        old_uid: String,
+    },
+    /// The credentials in the node's calico-kubeconfig are those of the living cluster: CA hash, ServiceAccount uid,
+    /// expiry and key id all match. Read through the node's calico-node pod; the token itself never leaves the node.
+    #[serde(rename_all = "camelCase")]
+    CniCredentialsAccepted {
+        /// The node.
+        node: String,
+    },
+    /// The CNI configuration exists on the node and the node's network is ready.
+    #[serde(rename_all = "camelCase")]
+    NodeNetworkReady {
+        /// The node.
+        node: String,
+    },
+    /// Each of these pods runs, has finished, or is gone. A pod is known by its uid.
+    #[serde(rename_all = "camelCase")]
+    PodsSettled {
+        /// The pods.
+        pods: Vec<PodRef>,
+    },
+}
+
+/// Names a pod for good.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodRef {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Uid.
+    pub uid: String,
+}

@@ -1,0 +1,193 @@
+//! The types of a plan. All of them serialise, so that a plan can be printed, saved, diffed and reviewed.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Condition;
+
+/// How freely a step may be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Applicability {
+    /// Harmless: no traffic is lost, nothing is lost.
+    Safe,
+    /// A person should know what it costs.
+    Ask,
+    /// Only a person can do it; we say how.
+    Manual,
+}
+
+/// Identifies a plan and the run that carries it out. Sorts by time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PlanId(pub String);
+
+/// Identifies a step within its plan, e.g. `restart-calico-node/node2`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StepId(pub String);
+
+impl fmt::Display for PlanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// The cluster that a plan was made for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// `uid` of namespace kube-system.
+    pub cluster_uid: String,
+    /// kubeconfig context.
+    pub context: String,
+    /// kubeconfig cluster name.
+    pub cluster_name: String,
+    /// URL of the API server.
+    pub server: String,
+    /// Who the API server says we are.
+    pub user: String,
+}
+
+/// Steps that repair findings, in an order that works.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// Identity of the plan and of the run.
+    pub id: PlanId,
+    /// Program and version.
+    pub made_by: String,
+    /// The cluster.
+    pub target: Target,
+    /// Time of the snapshot it rests on.
+    pub taken: Timestamp,
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+    /// Findings that no step repairs, and why.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A finding that no step repairs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftOut {
+    /// The finding.
+    pub finding: String,
+    /// Why, and what a person can do instead.
+    pub why: String,
+}
+
+/// One action with everything around it. A step that cannot say how to verify and undo itself is no step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// Identity within the plan.
+    pub id: StepId,
+    /// What it does, imperative: `restart calico-node on node2`.
+    pub title: String,
+    /// The node it acts on, if it acts on one.
+    pub node: Option<String>,
+    /// The action.
+    pub action: Action,
+    /// What must hold immediately before.
+    pub guards: Vec<Guard>,
+    /// How to take it back.
+    pub undo: Undo,
+    /// What must come true after, each within its time.
+    pub verify: Vec<Verification>,
+    /// Steps that must be done before.
+    pub after: Vec<StepId>,
+    /// Ids of the findings it repairs.
+    pub resolves: Vec<String>,
+    /// How freely it may be taken.
+    pub applicability: Applicability,
+}
+
+/// Names an object of the API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectRef {
+    /// API group; empty for the core group.
+    pub group: String,
+    /// API version within the group.
+    pub version: String,
+    /// Plural, lower case.
+    pub plural: String,
+    /// Namespace; empty for cluster-wide objects.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+/// What a step does. A closed set: an executor that meets an unknown one refuses the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+#[non_exhaustive]
+pub enum Action {
+    /// Deletes an object, with its uid as precondition.
+    #[serde(rename_all = "camelCase")]
+    Delete {
+        /// The object.
+        object: ObjectRef,
+        /// Its uid: another object of the same name is left alone.
+        uid: String,
+    },
+}
+
+/// What must hold immediately before a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+#[non_exhaustive]
+pub enum Guard {
+    /// The API server is the one of the plan: uid of namespace kube-system.
+    #[serde(rename_all = "camelCase")]
+    SameCluster {
+        /// That uid.
+        uid: String,
+    },
+    /// The object still is the one that was diagnosed.
+    #[serde(rename_all = "camelCase")]
+    SameUid {
+        /// The object.
+        object: ObjectRef,
+        /// Its uid then.
+        uid: String,
+    },
+    /// The workload that would put a deleted pod back still exists and is not being deleted.
+    #[serde(rename_all = "camelCase")]
+    OwnerExists {
+        /// The DaemonSet.
+        object: ObjectRef,
+        /// Its uid then.
+        uid: String,
+    },
+}
+
+/// How a step is taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+#[non_exhaustive]
+pub enum Undo {
+    /// There is nothing to take back, for this reason.
+    #[serde(rename_all = "camelCase")]
+    NotNeeded {
+        /// Why.
+        why: String,
+    },
+}
+
+/// A condition with the time it may take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    /// What must come true.
+    pub condition: Condition,
+    /// Seconds it may take.
+    pub within_seconds: u64,
+}

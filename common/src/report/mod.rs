@@ -1,0 +1,3 @@
+//! What users and programs read: stable wire types and one pure printer per format.
+
+pub mod v1;

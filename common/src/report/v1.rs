@@ -1,0 +1,105 @@
+//! Version 1 of the wire types: `apiVersion: kubectl-calico/v1`. Fields are only ever added.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::findings::{CheckOutcome, Diagnosis, Finding, Unjudged};
+use crate::snapshot::{Gap, Snapshot};
+
+/// `apiVersion` of every document we write.
+pub const API_VERSION: &str = "kubectl-calico/v1";
+
+/// The document that `check` prints.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// [`API_VERSION`].
+    pub api_version: &'static str,
+    /// `Report`.
+    pub kind: &'static str,
+    /// When the cluster was looked at.
+    pub taken: Timestamp,
+    /// What was looked at.
+    pub cluster: ClusterSummary,
+    /// `healthy`, `findings`, `incomplete` or `failed`: the exit code in a word, because Windows' kubectl flattens exit codes.
+    pub verdict: &'static str,
+    /// Root causes with their symptoms, worst first.
+    pub roots: Vec<RootReport>,
+    /// Result of each check.
+    pub checks: Vec<CheckOutcome>,
+    /// What could not be judged, and why.
+    pub unjudged: Vec<Unjudged>,
+    /// What could not be read.
+    pub gaps: Vec<Gap>,
+    /// What went wrong with the run itself; empty in a good one.
+    pub errors: Vec<String>,
+}
+
+/// Which cluster, which Calico.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterSummary {
+    /// kubeconfig context; absent for a bundle.
+    pub context: Option<String>,
+    /// Where the data came from when it was no live cluster: the bundle's path.
+    pub bundle: Option<String>,
+    /// uid of namespace kube-system.
+    pub uid: Option<String>,
+    /// Version of the API server.
+    pub kubernetes: Option<String>,
+    /// Version of Calico.
+    pub calico: Option<String>,
+    /// `manifest` or `operator`.
+    pub install: Option<String>,
+    /// Namespace of calico-node.
+    pub namespace: Option<String>,
+    /// Encapsulation, for people.
+    pub encapsulation: Option<String>,
+    /// Number of nodes.
+    pub nodes: Option<usize>,
+}
+
+/// A root cause and its symptoms.
+#[derive(Clone, Debug, Serialize)]
+pub struct RootReport {
+    /// The cause.
+    pub finding: Finding,
+    /// Its symptoms.
+    pub symptoms: Vec<Finding>,
+}
+
+impl Report {
+    /// The report of `diagnosis` over `snapshot`.
+    pub fn new(snapshot: &Snapshot, diagnosis: &Diagnosis, verdict: &'static str) -> Self {
+        let install = snapshot.install.known();
+        Self {
+            api_version: API_VERSION,
+            kind: "Report",
+            taken: snapshot.taken,
+            cluster: ClusterSummary {
+                context: snapshot.cluster.context.clone(),
+                bundle: None,
+                uid: snapshot.cluster.uid.known().cloned(),
+                kubernetes: snapshot.cluster.server_version.known().cloned(),
+                calico: install.and_then(|it| it.version.clone()),
+                install: install.map(|it| format!("{:?}", it.method).to_lowercase()),
+                namespace: install.map(|it| it.namespace.clone()),
+                encapsulation: install.and_then(|it| it.encapsulation.clone()),
+                nodes: snapshot.nodes.get().known().map(|nodes| nodes.len()),
+            },
+            verdict,
+            roots: diagnosis
+                .roots
+                .iter()
+                .map(|root| RootReport {
+                    finding: root.finding.clone(),
+                    symptoms: root.symptoms.clone(),
+                })
+                .collect(),
+            checks: diagnosis.checks.clone(),
+            unjudged: diagnosis.unjudged.clone(),
+            gaps: snapshot.gaps.clone(),
+            errors: Vec::new(),
+        }
+    }
+}

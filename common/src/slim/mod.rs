@@ -1,0 +1,22 @@
+//! Our cut of Kubernetes' kinds: lenient, every field defaulted, unknown values kept.
+//!
+//! Lists that grow with the cluster are never decoded into full types: 30,000 pods take 34 MB here and
+//! 1.6 GB in k8s-openapi's.
+
+mod event;
+mod metadata;
+mod node;
+mod pod;
+mod workload;
+
+pub use event::{Event, EventSource, ObjectReference};
+pub use metadata::{Metadata, OwnerReference};
+pub use node::{Node, NodeCondition, NodeInfo, NodeSpec, NodeStatus, Taint};
+pub use pod::{
+    Container, ContainerState, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus, StateDetail,
+};
+pub use workload::{
+    ConfigMap, DaemonSet, DaemonSetSpec, DaemonSetStatus, Deployment, DeploymentSpec,
+    DeploymentStatus, EnvironmentVariable, Namespace, PodTemplate, ServiceAccount,
+    TemplateContainer, TemplateSpec,
+};

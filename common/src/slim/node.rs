@@ -1,0 +1,97 @@
+//! Nodes.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Metadata;
+
+/// A node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Node {
+    /// Metadata.
+    pub metadata: Metadata,
+    /// Desired state.
+    pub spec: NodeSpec,
+    /// Observed state.
+    pub status: NodeStatus,
+}
+
+/// Desired state of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeSpec {
+    /// True when it is cordoned.
+    pub unschedulable: bool,
+    /// Taints.
+    pub taints: Vec<Taint>,
+}
+
+/// A taint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Taint {
+    /// Key.
+    pub key: String,
+    /// Effect.
+    pub effect: String,
+}
+
+/// Observed state of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeStatus {
+    /// Conditions.
+    pub conditions: Vec<NodeCondition>,
+    /// System facts.
+    pub node_info: NodeInfo,
+}
+
+/// A condition of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeCondition {
+    /// `Ready`, `NetworkUnavailable`, …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False`, `Unknown`.
+    pub status: String,
+    /// Machine-readable reason.
+    pub reason: String,
+    /// Text for a person.
+    pub message: String,
+    /// When it changed last.
+    pub last_transition_time: Option<Timestamp>,
+    /// When the kubelet last confirmed it.
+    pub last_heartbeat_time: Option<Timestamp>,
+}
+
+/// System facts of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeInfo {
+    /// Kernel.
+    pub kernel_version: String,
+    /// `containerd://1.6.20`.
+    pub container_runtime_version: String,
+    /// `v1.34.4`.
+    pub kubelet_version: String,
+    /// `linux` or `windows`.
+    pub operating_system: String,
+    /// Changes with every boot.
+    #[serde(rename = "bootID")]
+    pub boot_id: String,
+}
+
+impl Node {
+    /// The condition of this type.
+    pub fn condition(&self, kind: &str) -> Option<&NodeCondition> {
+        self.status.conditions.iter().find(|condition| condition.kind == kind)
+    }
+
+    /// False for Windows nodes, where none of the Linux facts hold.
+    pub fn is_linux(&self) -> bool {
+        let os = &self.status.node_info.operating_system;
+        os.is_empty() || os == "linux"
+    }
+}

@@ -1,0 +1,147 @@
+//! DaemonSets, Deployments and the small kinds around them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Metadata;
+
+/// A DaemonSet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DaemonSet {
+    /// Metadata.
+    pub metadata: Metadata,
+    /// Desired state.
+    pub spec: DaemonSetSpec,
+    /// Observed state.
+    pub status: DaemonSetStatus,
+}
+
+/// Desired state of a DaemonSet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DaemonSetSpec {
+    /// The pods it makes.
+    pub template: PodTemplate,
+}
+
+/// The pods that a workload makes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PodTemplate {
+    /// Their spec.
+    pub spec: TemplateSpec,
+}
+
+/// Spec of a pod template.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TemplateSpec {
+    /// ServiceAccount.
+    pub service_account_name: String,
+    /// Containers.
+    pub containers: Vec<TemplateContainer>,
+    /// Init containers.
+    pub init_containers: Vec<TemplateContainer>,
+}
+
+/// A container of a pod template.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TemplateContainer {
+    /// Name.
+    pub name: String,
+    /// Image reference.
+    pub image: String,
+    /// Environment.
+    pub env: Vec<EnvironmentVariable>,
+}
+
+/// An environment variable; one that comes from elsewhere (`valueFrom`) has no value here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EnvironmentVariable {
+    /// Name.
+    pub name: String,
+    /// Literal value.
+    pub value: String,
+}
+
+/// Observed state of a DaemonSet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DaemonSetStatus {
+    /// Nodes that should run a pod.
+    pub desired_number_scheduled: i64,
+    /// Pods that are ready.
+    pub number_ready: i64,
+}
+
+/// A Deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Deployment {
+    /// Metadata.
+    pub metadata: Metadata,
+    /// Desired state.
+    pub spec: DeploymentSpec,
+    /// Observed state.
+    pub status: DeploymentStatus,
+}
+
+/// Desired state of a Deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeploymentSpec {
+    /// Desired number of pods.
+    pub replicas: Option<i64>,
+    /// The pods it makes.
+    pub template: PodTemplate,
+}
+
+/// Observed state of a Deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DeploymentStatus {
+    /// Pods that are ready.
+    pub ready_replicas: i64,
+}
+
+/// A Namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Namespace {
+    /// Metadata.
+    pub metadata: Metadata,
+}
+
+/// A ServiceAccount.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServiceAccount {
+    /// Metadata.
+    pub metadata: Metadata,
+}
+
+/// A ConfigMap.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConfigMap {
+    /// Metadata.
+    pub metadata: Metadata,
+    /// Text values.
+    pub data: BTreeMap<String, String>,
+}
+
+impl TemplateSpec {
+    /// Literal value of an environment variable of any container.
+    pub fn env(&self, name: &str) -> Option<&str> {
+        self.init_containers
+            .iter()
+            .chain(&self.containers)
+            .flat_map(|container| &container.env)
+            .find(|variable| variable.name == name && !variable.value.is_empty())
+            .map(|variable| variable.value.as_str())
+    }
+}

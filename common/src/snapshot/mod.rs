@@ -1,0 +1,119 @@
+//! The one picture of a cluster that everything else reasons about.
+//!
+//! A [`Snapshot`] is built from raw [`Record`]s, is never fetched again, and knows what it does not know.
+
+mod builder;
+mod coverage;
+mod host;
+mod install;
+mod keys;
+mod known;
+mod listing;
+mod probe;
+mod record;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+pub use builder::SnapshotBuilder;
+pub use coverage::{Coverage, Form};
+pub use host::{CniKubeconfig, FelixHealth, FileEntry, HostFacts, TokenFacts, Vantage};
+pub use install::{Install, InstallMethod};
+pub use keys::SigningKeys;
+pub use known::{Gap, GapReason, Known};
+pub use listing::Listing;
+pub use probe::{Section, Sections};
+pub use record::{Extent, Provenance, Record, RecordKey, Resource, Sink};
+
+use crate::calico::{ClusterInformation, IpPool};
+use crate::slim::{ConfigMap, DaemonSet, Deployment, Event, Namespace, Node, Pod, ServiceAccount};
+
+/// Everything that was observed of one cluster at one time.
+#[derive(Clone, Debug, Serialize)]
+pub struct Snapshot {
+    /// When the observation ended. Checks know no other clock.
+    pub taken: Timestamp,
+    /// Which cluster this is.
+    pub cluster: ClusterIdentity,
+    /// Which API group holds Calico's objects.
+    pub flavour: Known<Flavour>,
+    /// How Calico was installed, and where.
+    pub install: Known<Install>,
+    /// Nodes of the cluster.
+    pub nodes: Listing<Node>,
+    /// Namespaces.
+    pub namespaces: Listing<Namespace>,
+    /// Pods of all namespaces.
+    pub pods: Listing<Pod>,
+    /// Events about pods and nodes.
+    pub events: Listing<Event>,
+    /// DaemonSets, at least those labelled as calico-node.
+    pub daemon_sets: Listing<DaemonSet>,
+    /// Deployments, at least those of Calico.
+    pub deployments: Listing<Deployment>,
+    /// ServiceAccounts, at least those of Calico's namespace.
+    pub service_accounts: Listing<ServiceAccount>,
+    /// ConfigMaps, at least kube-root-ca.crt of Calico's namespace.
+    pub config_maps: Listing<ConfigMap>,
+    /// Calico's ClusterInformation objects (there is one, `default`).
+    pub cluster_information: Listing<ClusterInformation>,
+    /// IP pools.
+    pub ip_pools: Listing<IpPool>,
+    /// Keys that the API server accepts ServiceAccount tokens of (`GET /openid/v1/jwks`).
+    pub signing_keys: Known<SigningKeys>,
+    /// What a probe saw on each node. A node without an entry was not asked.
+    pub hosts: BTreeMap<String, Known<HostFacts>>,
+    /// Everything that could not be read, sorted.
+    pub gaps: Vec<Gap>,
+}
+
+/// Which cluster was observed.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClusterIdentity {
+    /// `uid` of namespace kube-system: the closest thing a cluster has to an identity.
+    pub uid: Known<String>,
+    /// `gitVersion` of the API server.
+    pub server_version: Known<String>,
+    /// Name of the kubeconfig context that was used; absent for a bundle.
+    pub context: Option<String>,
+}
+
+/// Which API group holds Calico's objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flavour {
+    /// `crd.projectcalico.org/v1`, the storage group of every release up to now.
+    CrdV1,
+    /// `projectcalico.org/v3` as plain CRDs (from v3.32).
+    NativeV3,
+    /// Both hold objects: a migration is under way, writes are refused.
+    Migrating,
+}
+
+impl Snapshot {
+    /// The node-agent pods of Calico, running or not, in no particular order.
+    pub fn calico_node_pods(&self) -> impl Iterator<Item = &Pod> {
+        self.pods.items.iter().filter(|pod| pod.is_calico_node())
+    }
+
+    /// The calico-node pod of `node` that is not being deleted, if there is one.
+    pub fn calico_node_on(&self, node: &str) -> Option<&Pod> {
+        self.calico_node_pods()
+            .filter(|pod| pod.spec.node_name == node)
+            .min_by_key(|pod| pod.metadata.deletion_timestamp.is_some())
+    }
+
+    /// Facts of `node`; unknown when it was not asked.
+    pub fn host(&self, node: &str) -> Known<&HostFacts> {
+        match self.hosts.get(node) {
+            Some(facts) => facts.as_ref(),
+            None => Known::Unknown(Gap::new(
+                format!("nodes/{node}/probe.txt"),
+                GapReason::NotAsked,
+                "the node was not probed",
+            )),
+        }
+    }
+}
