@@ -1,6 +1,7 @@
 //! Calico's vocabulary: lenient types for both API groups, names, defaults.
 
 mod cluster_information;
+pub mod credentials;
 mod ip_pool;
 pub mod names;
 
