@@ -62,14 +62,14 @@ pub fn refusal(
     let answers = [
         ca_differs(&file.ca_sha256, &cluster.root_ca_sha256),
         service_account_recreated(
-            token
+            &token
                 .as_ref()
                 .and_then(|it| of_claim(it.service_account_uid.clone(), "serviceaccount.uid")),
             &cluster.service_account_uid,
         ),
         expired(token.as_ref().and_then(|it| of_claim(it.expires_at, "exp")), now),
         signing_key_changed(
-            token.as_ref().and_then(|it| of_claim(it.key_id.clone(), "kid")),
+            &token.as_ref().and_then(|it| of_claim(it.key_id.clone(), "kid")),
             &cluster.key_ids,
         ),
     ];
@@ -90,11 +90,11 @@ fn ca_differs(file: &Known<String>, cluster: &Known<String>) -> Known<Refusal> {
     })
 }
 
-fn service_account_recreated(token: Known<String>, live: &Known<String>) -> Known<Refusal> {
-    if let (Known::Known(token), Known::Absent) = (&token, live) {
+fn service_account_recreated(token: &Known<String>, live: &Known<String>) -> Known<Refusal> {
+    if let (Known::Known(token), Known::Absent) = (token, live) {
         return Known::Known(Refusal::ServiceAccountRecreated { token: token.clone(), live: None });
     }
-    both(&token, live, "ServiceAccount uid").and_then(|(token, live)| {
+    both(token, live, "ServiceAccount uid").and_then(|(token, live)| {
         let differs = token != live;
         Known::from_option(
             differs.then_some(Refusal::ServiceAccountRecreated { token, live: Some(live) }),
@@ -110,8 +110,8 @@ fn expired(expires_at: Known<Timestamp>, now: Timestamp) -> Known<Refusal> {
     }
 }
 
-fn signing_key_changed(token: Known<String>, live: &Known<BTreeSet<String>>) -> Known<Refusal> {
-    both(&token, live, "signing key").and_then(|(token, live)| {
+fn signing_key_changed(token: &Known<String>, live: &Known<BTreeSet<String>>) -> Known<Refusal> {
+    both(token, live, "signing key").and_then(|(token, live)| {
         Known::from_option(
             (!live.contains(&token)).then_some(Refusal::SigningKeyChanged { token, live }),
         )

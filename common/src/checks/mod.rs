@@ -1,13 +1,43 @@
 //! Checks: pure functions from a [`Snapshot`] to findings. One check per file, below the folder of its group.
 
+/// Defines a check. Its doc comment becomes the page that `explain` prints.
+macro_rules! check {
+    (
+        $(#[doc = $page:literal])+
+        $name:ident: $code:literal, $title:literal, $group:literal, $severity:ident,
+        needs [$($need:ident),*], fix $fix:ident, $run:path
+    ) => {
+        $(#[doc = $page])+
+        pub(in crate::checks) static $name: $crate::checks::CheckMeta = $crate::checks::CheckMeta {
+            code: $crate::findings::Code($code),
+            title: $title,
+            group: $group,
+            severity: $crate::findings::Severity::$severity,
+            needs: &[$($crate::checks::Need::$need),*],
+            fix: $crate::plan::Applicability::$fix,
+            explain: concat!($($page, "\n"),+),
+            run: $run,
+        };
+    };
+}
+
+mod acc;
+mod cni;
+mod ins;
+mod pod;
 mod registry;
+mod run;
+mod wrk;
 
 use jiff::Timestamp;
 
 use crate::findings::{Code, Findings, Severity};
+use crate::slim::{Node, Pod};
 use crate::snapshot::Snapshot;
 
+pub use pod::kubelet_text;
 pub use registry::{ALL, find};
+pub use run::diagnose;
 
 /// What a check may look at.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +46,23 @@ pub struct Context<'a> {
     pub snapshot: &'a Snapshot,
     /// The time that ages are counted from: the snapshot's, never this machine's.
     pub now: Timestamp,
+}
+
+impl<'a> Context<'a> {
+    /// The Linux nodes that the cluster knows, sorted by name.
+    fn linux_nodes(&self) -> Vec<&'a Node> {
+        let mut nodes: Vec<_> =
+            self.snapshot.nodes.items.iter().filter(|node| node.is_linux()).collect();
+        nodes.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+        nodes
+    }
+
+    /// The calico-node pod of `node`, when its main container runs.
+    fn running_calico_node(&self, node: &str) -> Option<&'a Pod> {
+        let pod = self.snapshot.calico_node_on(node)?;
+        let runs = pod.status.container_statuses.iter().any(|it| it.state.running.is_some());
+        (runs && !pod.is_terminating()).then_some(pod)
+    }
 }
 
 /// One check, as data.
@@ -48,8 +95,6 @@ pub enum Need {
     Pods,
     /// The events about pods that matter here.
     Events,
-    /// DaemonSets of Calico.
-    DaemonSets,
     /// How Calico is installed.
     Install,
     /// At least one node's facts.

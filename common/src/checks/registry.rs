@@ -1,11 +1,62 @@
 //! The table of all checks.
 
-use super::CheckMeta;
+use super::{CheckMeta, acc, cni, ins, pod, wrk};
 
-/// All checks, sorted by code. Kept by hand: a new check is added here, and a snapshot test shows it in review.
-pub static ALL: &[&CheckMeta] = &[];
+/// All checks, sorted by code. Kept by hand: a new check is added here, and a test shows it in review.
+pub static ALL: &[&CheckMeta] = &[
+    &acc::unreachable::UNREACHABLE,
+    &acc::rbac_too_narrow::RBAC_TOO_NARROW,
+    &cni::conflist_missing::CONFLIST_MISSING,
+    &cni::binaries_missing::BINARIES_MISSING,
+    &cni::credentials_rejected::CREDENTIALS_REJECTED,
+    &ins::not_one_install::NOT_ONE_INSTALL,
+    &pod::stuck_creating::STUCK_CREATING,
+    &pod::stuck_terminating::STUCK_TERMINATING,
+    &wrk::node_not_ready::NODE_NOT_READY,
+];
 
 /// The check with this code, in any case of letters.
 pub fn find(code: &str) -> Option<&'static CheckMeta> {
     ALL.iter().copied().find(|check| check.code.0.eq_ignore_ascii_case(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+
+    /// A code, once published, keeps its meaning: this list only grows.
+    #[test]
+    fn codes_are_the_published_ones() {
+        let codes: Vec<_> = ALL.iter().map(|check| check.code.0).collect();
+        assert_eq!(
+            codes,
+            [
+                "CAL-ACC-001",
+                "CAL-ACC-002",
+                "CAL-CNI-001",
+                "CAL-CNI-004",
+                "CAL-CNI-006",
+                "CAL-INS-001",
+                "CAL-POD-001",
+                "CAL-POD-002",
+                "CAL-WRK-001",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_page_has_its_headings() {
+        for check in ALL {
+            for heading in [
+                "# ",
+                "## What it detects",
+                "## How sure",
+                "## What it looks like",
+                "## What to do",
+                "## What not to do",
+            ] {
+                assert!(check.explain.contains(heading), "{} lacks {heading}", check.code);
+            }
+        }
+    }
 }

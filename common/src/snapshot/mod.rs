@@ -27,7 +27,10 @@ pub use listing::Listing;
 pub use probe::{Section, Sections};
 pub use record::{Extent, Provenance, Record, RecordKey, Resource, Sink};
 
-use crate::calico::{ClusterInformation, IpPool};
+use sha2::{Digest, Sha256};
+
+use crate::calico::credentials::ClusterCredentials;
+use crate::calico::{ClusterInformation, IpPool, names};
 use crate::slim::{ConfigMap, DaemonSet, Deployment, Event, Namespace, Node, Pod, ServiceAccount};
 
 /// Everything that was observed of one cluster at one time.
@@ -105,6 +108,49 @@ impl Snapshot {
             .min_by_key(|pod| pod.metadata.deletion_timestamp.is_some())
     }
 
+    /// What the living cluster accepts of a file like `file`: the ServiceAccount is the one that its token names.
+    pub fn credentials_for(&self, file: &CniKubeconfig) -> ClusterCredentials {
+        let install = self.install.known();
+        let claims = file.token.known();
+        let claim = |it: Option<&String>| it.cloned();
+        let namespace = claim(claims.and_then(|it| it.namespace.as_ref()))
+            .or_else(|| install.map(|it| it.namespace.clone()))
+            .unwrap_or_else(|| names::MANIFEST_NAMESPACE.to_owned());
+        let name = claim(claims.and_then(|it| it.service_account.as_ref()))
+            .or_else(|| install.map(|it| it.cni_service_account.clone()))
+            .unwrap_or_else(|| names::CNI_SERVICE_ACCOUNT.to_owned());
+        let account = self.service_account(&namespace, &name);
+        ClusterCredentials {
+            root_ca_sha256: self.root_ca_sha256(),
+            service_account_uid: account.map(|it| it.metadata.uid.clone()),
+            key_ids: self.signing_keys.as_ref().map(|keys| keys.ids.clone()),
+        }
+    }
+
+    /// A ServiceAccount. Absent when its namespace was listed as a whole and it is not there.
+    pub fn service_account(&self, namespace: &str, name: &str) -> Known<&ServiceAccount> {
+        let found = self.service_accounts.find("cluster/serviceaccounts.json", |it| {
+            it.metadata.namespace == namespace && it.metadata.name == name
+        });
+        let whole_namespace = format!("namespace={namespace}");
+        match (&found, &self.service_accounts.coverage) {
+            (Known::Unknown(_), Coverage::Selected(selectors))
+                if self.service_accounts.gap.is_none() && selectors.contains(&whole_namespace) =>
+            {
+                Known::Absent
+            }
+            _ => found,
+        }
+    }
+
+    /// SHA-256, in hex, of the cluster's CA: of ConfigMap kube-root-ca.crt, which is the same in every namespace.
+    pub fn root_ca_sha256(&self) -> Known<String> {
+        self.config_maps
+            .find("cluster/configmaps.json", |it| it.metadata.name == names::ROOT_CA_CONFIG_MAP)
+            .and_then(|it| Known::from_option(it.data.get(names::ROOT_CA_KEY)))
+            .map(|pem| sha256_hex(pem.as_bytes()))
+    }
+
     /// Facts of `node`; unknown when it was not asked.
     pub fn host(&self, node: &str) -> Known<&HostFacts> {
         match self.hosts.get(node) {
@@ -116,4 +162,8 @@ impl Snapshot {
             )),
         }
     }
+}
+
+fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,0 +1,4 @@
+//! Access to the cluster.
+
+pub(super) mod rbac_too_narrow;
+pub(super) mod unreachable;

@@ -1,0 +1,100 @@
+//! CAL-CNI-001.
+
+use crate::calico::names::CONFLIST_NAME;
+use crate::checks::Context;
+use crate::findings::{Cause, Code, Confidence, Evidence, Finding, Findings, Severity, Subject};
+use crate::plan::RemedyName;
+use crate::slim::{Node, NodeCondition};
+use crate::snapshot::{FileEntry, Gap, GapReason, Known};
+
+const CODE: Code = Code("CAL-CNI-001");
+
+/// What containerd and CRI-O say when no configuration is loaded.
+const SIGNATURES: [&str; 3] =
+    ["cni plugin not initialized", "cni config uninitialized", "no networks found in"];
+
+check! {
+    /// # The CNI configuration is missing on a node
+    ///
+    /// ## What it detects
+    /// The container runtime has no CNI configuration, so the node is NotReady, no pod can start, and none can stop.
+    ///
+    /// ## How sure
+    /// Certain when the node was probed and /etc/cni/net.d holds no configuration. Likely when only the kubelet's
+    /// condition says so. If the file is there and the runtime still says it is not, the runtime does not see it: that is
+    /// said, and needs another repair. Nodes on which calico-node has not started yet are not judged: they never had the file.
+    ///
+    /// ## What it looks like
+    /// `container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: cni plugin not initialized`
+    /// NetworkNotReady events are also emitted for healthy running pods of such a node: their traffic goes on.
+    ///
+    /// ## What to do
+    /// `kubectl calico-doctor fix CAL-CNI-001`: it deletes the node's calico-node pod. Its successor needs no CNI to
+    /// start, and its init container writes the file anew.
+    ///
+    /// ## What not to do
+    /// Removing and recreating the directory /etc/cni/net.d: containerd stops watching it and stays blind until it is restarted.
+    CONFLIST_MISSING: "CAL-CNI-001", "the CNI configuration is missing", "cni", Critical,
+    needs [Nodes, Pods], fix Safe, run
+}
+
+fn run(context: &Context<'_>, out: &mut Findings) {
+    for node in context.linux_nodes() {
+        let Some(condition) = uninitialized(node) else { continue };
+        let name = node.metadata.name.as_str();
+        if context.running_calico_node(name).is_none() {
+            let why = "calico-node does not run there, so the file was perhaps never written";
+            let what = format!("nodes/{name}/probe.txt");
+            out.not_judged(CODE, name, Gap::new(what, GapReason::NotAsked, why));
+            continue;
+        }
+        out.report(finding(context, name, condition));
+    }
+}
+
+/// The Ready condition, when it says that the runtime has no network configuration.
+fn uninitialized(node: &Node) -> Option<&NodeCondition> {
+    let ready = node.condition("Ready")?;
+    let named = SIGNATURES.iter().any(|text| ready.message.contains(text));
+    (ready.status == "False" && named).then_some(ready)
+}
+
+fn finding(context: &Context<'_>, node: &str, condition: &NodeCondition) -> Finding {
+    let listing = context.snapshot.host(node).and_then(|facts| facts.cni_config_dir.as_ref());
+    let (key, text, confidence) = match &listing {
+        Known::Known(files) if files.iter().any(is_configuration) => (
+            "not-loaded",
+            "a configuration is there, but the container runtime does not see it".to_owned(),
+            Confidence::Certain,
+        ),
+        Known::Known(_) | Known::Absent => (
+            "missing",
+            format!("/etc/cni/net.d holds no CNI configuration; {CONFLIST_NAME} is gone"),
+            Confidence::Certain,
+        ),
+        Known::Unknown(_) => (
+            "missing",
+            format!("the container runtime finds no CNI configuration, such as {CONFLIST_NAME}"),
+            Confidence::Likely,
+        ),
+    };
+    let title = match key {
+        "not-loaded" => format!("the CNI configuration is not loaded on {node}"),
+        _ => format!("the CNI configuration is missing on {node}"),
+    };
+    let mut finding =
+        Finding::new(CODE, Severity::Critical, Subject::nodes([node]), title, Cause { key, text });
+    finding.confidence = confidence;
+    finding.remedy = (key == "missing").then_some(RemedyName::RestartCalicoNode);
+    if let Known::Known(files) = listing {
+        let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
+        finding.evidence.push(Evidence::new(format!("{node}: ls /etc/cni/net.d"), names.join(" ")));
+    }
+    finding.evidence.push(Evidence::new(format!("{node}: condition Ready"), &condition.message));
+    finding
+}
+
+/// What a container runtime would load.
+fn is_configuration(file: &FileEntry) -> bool {
+    [".conf", ".conflist", ".json"].iter().any(|end| file.name.ends_with(end))
+}

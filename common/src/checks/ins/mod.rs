@@ -1,0 +1,3 @@
+//! The install as a whole.
+
+pub(super) mod not_one_install;

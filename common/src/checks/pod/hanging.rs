@@ -1,0 +1,229 @@
+//! Which pods hang because their sandbox cannot be set up or torn down, and what the kubelet said about it.
+//!
+//! Hanging is judged by a pod's state. Events only explain it: FailedCreatePodSandBox is emitted once, so neither its
+//! count nor its age proves anything, and events of pods that run or are gone say nothing about now.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use super::kubelet_text::{TextCause, classify, essence};
+use crate::checks::Context;
+use crate::checks::cni::credentials_rejected::judge as judge_credentials;
+use crate::findings::{Cause, Code, Confidence, Evidence, Finding, Findings, Severity, Subject};
+use crate::slim::{Event, Pod};
+use crate::snapshot::Known;
+
+/// A pod being deleted may take this long past its grace period before one failed attempt counts as hanging.
+/// The kubelet repeats a failed teardown about every 11 s, so a second failure counts at once.
+const TEARDOWN_PATIENCE: SignedDuration = SignedDuration::from_secs(30);
+
+/// In which direction a pod hangs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::checks) enum Phase {
+    /// It cannot start.
+    Creating,
+    /// It cannot stop.
+    Terminating,
+}
+
+/// A pod that hangs, with the kubelet's newest word on why.
+#[derive(Clone, Debug)]
+pub(in crate::checks) struct Hanging<'a> {
+    /// The pod.
+    pub(in crate::checks) pod: &'a Pod,
+    /// The event that says why.
+    pub(in crate::checks) event: &'a Event,
+    /// In which direction it hangs.
+    pub(in crate::checks) phase: Phase,
+    /// The cause that the text names.
+    pub(in crate::checks) cause: TextCause,
+}
+
+/// All pods that hang on nodes whose kubelet is alive, sorted by node, namespace and name.
+pub(in crate::checks) fn hanging<'a>(context: &Context<'a>) -> Vec<Hanging<'a>> {
+    let events = newest_events(context);
+    let mut all: Vec<_> = context
+        .snapshot
+        .pods
+        .items
+        .iter()
+        .filter(|pod| kubelet_is_alive(context, &pod.spec.node_name))
+        .filter_map(|pod| judge(context, pod, events.get(pod.metadata.uid.as_str())?))
+        .collect();
+    all.sort_by(|a, b| {
+        let key = |it: &Hanging<'a>| (it.pod.spec.node_name.clone(), it.pod.full_name());
+        key(a).cmp(&key(b))
+    });
+    all
+}
+
+/// The newest event per pod that speaks of its sandbox, by phase.
+#[derive(Default)]
+struct Said<'a> {
+    creating: Option<&'a Event>,
+    terminating: Option<&'a Event>,
+}
+
+fn newest_events<'a>(context: &Context<'a>) -> BTreeMap<&'a str, Said<'a>> {
+    let mut said: BTreeMap<&str, Said<'_>> = BTreeMap::new();
+    for event in &context.snapshot.events.items {
+        let slot = said.entry(event.involved_object.uid.as_str()).or_default();
+        let slot = match event.reason.as_str() {
+            "FailedCreatePodSandBox" | "NetworkNotReady" => &mut slot.creating,
+            "FailedKillPod" if event.message.contains("KillPodSandboxError") => {
+                &mut slot.terminating
+            }
+            _ => continue,
+        };
+        if slot.is_none_or(|old| old.last_seen() < event.last_seen()) {
+            *slot = Some(event);
+        }
+    }
+    said
+}
+
+fn judge<'a>(context: &Context<'a>, pod: &'a Pod, said: &Said<'a>) -> Option<Hanging<'a>> {
+    let (phase, event) = if cannot_start(pod) {
+        (Phase::Creating, said.creating?)
+    } else {
+        let event = said.terminating?;
+        cannot_stop(context, pod, event).then_some((Phase::Terminating, event))?
+    };
+    Some(Hanging { pod, event, phase, cause: classify(&event.message) })
+}
+
+/// Bound to a node, and no container has got as far as having a sandbox.
+fn cannot_start(pod: &Pod) -> bool {
+    let waits = |reason: &str| matches!(reason, "ContainerCreating" | "PodInitializing" | "");
+    !pod.is_terminating()
+        && pod.status.phase == "Pending"
+        && !pod.spec.host_network
+        && pod.condition("PodReadyToStartContainers").is_none_or(|it| it.status != "True")
+        && pod
+            .status
+            .container_statuses
+            .iter()
+            .chain(&pod.status.init_container_statuses)
+            .all(|it| it.state.waiting.as_ref().is_some_and(|state| waits(&state.reason)))
+}
+
+/// Deleted, due, and nothing of it runs any more: only the sandbox is left.
+fn cannot_stop(context: &Context<'_>, pod: &Pod, event: &Event) -> bool {
+    let Some(due) = pod.metadata.deletion_timestamp else { return false };
+    let waited = context.now.duration_since(due);
+    let again = event.count.unwrap_or(1) >= 2;
+    pod.metadata.finalizers.is_empty()
+        && !pod.spec.host_network
+        && pod.status.container_statuses.iter().all(|it| it.state.running.is_none())
+        && waited >= SignedDuration::ZERO
+        && (again || waited >= TEARDOWN_PATIENCE)
+}
+
+/// A node whose kubelet is silent reports nothing: what its pods seem to do is history.
+fn kubelet_is_alive(context: &Context<'_>, node: &str) -> bool {
+    context
+        .snapshot
+        .nodes
+        .items
+        .iter()
+        .find(|it| it.metadata.name == node)
+        .and_then(|it| it.condition("Ready"))
+        .is_some_and(|ready| ready.status != "Unknown")
+}
+
+/// How a check words its findings.
+pub(in crate::checks) struct Wording {
+    /// The code.
+    pub(in crate::checks) code: Code,
+    /// What the pods are stuck in, as kubectl shows it.
+    pub(in crate::checks) state: &'static str,
+}
+
+/// One finding per node and cause for the pods that hang in `phase`.
+pub(in crate::checks) fn report(
+    context: &Context<'_>,
+    out: &mut Findings,
+    phase: Phase,
+    wording: &Wording,
+) {
+    let mut groups: BTreeMap<(String, TextCause, String), Vec<Hanging<'_>>> = BTreeMap::new();
+    for one in hanging(context).into_iter().filter(|it| it.phase == phase) {
+        // Only of an unknown text does the wording tell faults apart.
+        let text = match one.cause {
+            TextCause::Unknown => essence(&one.event.message),
+            _ => String::new(),
+        };
+        let key = (one.pod.spec.node_name.clone(), one.cause.clone(), text);
+        groups.entry(key).or_default().push(one);
+    }
+    for ((node, cause, _), pods) in groups {
+        let mut finding = finding(&node, &cause, &pods, wording);
+        if is_disproved(context, &node, &cause) {
+            soften(&mut finding);
+        }
+        out.report(finding);
+    }
+}
+
+/// The kubelet says a cause once and never takes it back. True when the node shows that it no longer holds.
+fn is_disproved(context: &Context<'_>, node: &str, cause: &TextCause) -> bool {
+    match cause {
+        TextCause::Unauthorized | TextCause::CertificateNotTrusted => {
+            judge_credentials(context, node) == Known::Absent
+        }
+        TextCause::PluginMissing { plugin, .. } => {
+            let facts = context.snapshot.host(node).and_then(|it| it.cni_bin_dir.as_ref());
+            facts.known().is_some_and(|files| files.iter().any(|file| &file.name == plugin))
+        }
+        _ => false,
+    }
+}
+
+/// Such pods are probably about to heal: no alarm, but no silence either.
+fn soften(finding: &mut Finding) {
+    finding.severity = Severity::Warning;
+    finding.confidence = Confidence::Possible;
+    finding.cause.text.insert_str(0, "when last told, ");
+    finding.consequence =
+        "that cause is gone now; the kubelet retries about every 11 s, so look again in a minute"
+            .to_owned();
+}
+
+fn finding(node: &str, cause: &TextCause, pods: &[Hanging<'_>], wording: &Wording) -> Finding {
+    let count = pods.len();
+    let plural = if count == 1 { "pod hangs" } else { "pods hang" };
+    let mut finding = Finding::new(
+        wording.code,
+        Severity::Error,
+        Subject::pods(pods.iter().map(|it| it.pod.full_name())),
+        format!("{count} {plural} in {} on {node}", wording.state),
+        Cause { key: cause.key(), text: cause.meaning().unwrap_or_default() },
+    );
+    finding.nodes = vec![node.to_owned()];
+    if *cause == TextCause::Unknown {
+        finding.confidence = Confidence::Possible;
+    }
+    finding.evidence = evidence(pods);
+    finding
+}
+
+/// The kubelet's words, once per different text, with the pods that they are about.
+fn evidence(pods: &[Hanging<'_>]) -> Vec<Evidence> {
+    let mut texts: BTreeMap<String, Vec<&Hanging<'_>>> = BTreeMap::new();
+    for one in pods {
+        texts.entry(essence(&one.event.message)).or_default().push(one);
+    }
+    texts
+        .into_iter()
+        .filter_map(|(text, pods)| {
+            let first = pods.first()?;
+            let more = match pods.len() {
+                1 => String::new(),
+                n => format!(" (+{})", n - 1),
+            };
+            let source = format!("event {} {}{more}", first.event.reason, first.pod.full_name());
+            Some(Evidence::new(source, text))
+        })
+        .collect()
+}

@@ -1,0 +1,246 @@
+//! What the kubelet's texts about sandboxes mean. One table for all checks.
+//!
+//! The texts are those that Calico v3.28 with containerd 1.6 really produced, and their variants in other releases.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// The cause that a text names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TextCause {
+    /// The API server refuses the CNI plugin's token.
+    Unauthorized,
+    /// The CNI plugin does not trust the API server's certificate.
+    CertificateNotTrusted,
+    /// A plugin binary is missing.
+    PluginMissing {
+        /// Its name.
+        plugin: String,
+        /// Where the runtime looked.
+        path: String,
+    },
+    /// The runtime has no CNI configuration.
+    NotInitialized,
+    /// `/var/lib/calico/nodename` is missing: calico-node never got that far.
+    NodenameMissing,
+    /// Calico's CRDs are gone.
+    ResourceMissing,
+    /// The ServiceAccount may not read Calico's objects.
+    Forbidden,
+    /// The API server does not answer the CNI plugin.
+    ApiUnreachable {
+        /// `host:port` that it asked.
+        server: String,
+    },
+    /// A migration locks the datastore.
+    DatastoreLocked,
+    /// No address is left.
+    AddressesExhausted,
+    /// Another plugin than Calico's failed.
+    OtherPlugin {
+        /// Its name.
+        plugin: String,
+    },
+    /// A text that this table does not know.
+    Unknown,
+}
+
+impl TextCause {
+    /// Stable word for reports.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::CertificateNotTrusted => "certificate-not-trusted",
+            Self::PluginMissing { .. } => "plugin-missing",
+            Self::NotInitialized => "cni-not-initialized",
+            Self::NodenameMissing => "nodename-missing",
+            Self::ResourceMissing => "resource-missing",
+            Self::Forbidden => "forbidden",
+            Self::ApiUnreachable { .. } => "api-unreachable",
+            Self::DatastoreLocked => "datastore-locked",
+            Self::AddressesExhausted => "addresses-exhausted",
+            Self::OtherPlugin { .. } => "other-plugin",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// What it means, as a clause for people; none when only the text itself can say.
+    pub fn meaning(&self) -> Option<String> {
+        Some(match self {
+            Self::Unauthorized => "the API server rejects the CNI plugin's token".to_owned(),
+            Self::CertificateNotTrusted => {
+                "the CNI plugin does not trust the API server's certificate".to_owned()
+            }
+            Self::PluginMissing { plugin, path } => {
+                format!("the CNI plugin \"{plugin}\" is missing from {path}")
+            }
+            Self::NotInitialized => "the container runtime has no CNI configuration".to_owned(),
+            Self::NodenameMissing => {
+                "/var/lib/calico/nodename is missing: calico-node has not started there".to_owned()
+            }
+            Self::ResourceMissing => {
+                "the API server does not know Calico's objects (CRDs gone?)".to_owned()
+            }
+            Self::Forbidden => {
+                "the CNI plugin's ServiceAccount may not read Calico's objects".to_owned()
+            }
+            Self::ApiUnreachable { server } => {
+                format!("the API server does not answer the CNI plugin at {server}")
+            }
+            Self::DatastoreLocked => "Calico's datastore is locked by a migration".to_owned(),
+            Self::AddressesExhausted => "no address is left in the node's pools".to_owned(),
+            Self::OtherPlugin { plugin } => {
+                format!("the CNI plugin \"{plugin}\" fails, not Calico's")
+            }
+            Self::Unknown => return None,
+        })
+    }
+}
+
+fn pattern(text: &str) -> Option<Regex> {
+    Regex::new(text).ok()
+}
+
+static PLUGIN_MISSING: LazyLock<Option<Regex>> =
+    LazyLock::new(|| pattern(r#"failed to find plugin "([^"]{1,64})" in path \[([^\]]{1,256})\]"#));
+static UNREACHABLE: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    pattern(
+        r#"Get "https?://([^/"]{1,256})/[^"]*": (?:dial tcp|context deadline exceeded|net/http|EOF|http2|read tcp)"#,
+    )
+});
+static FAILED_PLUGIN: LazyLock<Option<Regex>> =
+    LazyLock::new(|| pattern(r#"plugin type="([^"]{1,64})" failed \((?:add|delete)\)"#));
+static SANDBOX_ID: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"\b[0-9a-f]{64}\b"));
+static POD_UID: LazyLock<Option<Regex>> =
+    LazyLock::new(|| pattern(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"));
+
+/// The cause that a kubelet text about a sandbox names. Quotes may be escaped, as they are in FailedKillPod's texts.
+pub fn classify(text: &str) -> TextCause {
+    let text = text.replace("\\\"", "\"");
+    if let Some(found) = PLUGIN_MISSING.as_ref().and_then(|it| it.captures(&text)) {
+        return TextCause::PluginMissing { plugin: found[1].to_owned(), path: found[2].to_owned() };
+    }
+    if let Some(found) = FAILED_PLUGIN.as_ref().and_then(|it| it.captures(&text))
+        && !found[1].starts_with("calico")
+    {
+        return TextCause::OtherPlugin { plugin: found[1].to_owned() };
+    }
+    if text.contains("connection is unauthorized") {
+        return if text.contains("is forbidden") {
+            TextCause::Forbidden
+        } else {
+            TextCause::Unauthorized
+        };
+    }
+    if text.contains("failed to verify certificate") || text.contains("x509: ") {
+        return TextCause::CertificateNotTrusted;
+    }
+    if text.contains("cni plugin not initialized") || text.contains("cni config uninitialized") {
+        return TextCause::NotInitialized;
+    }
+    if text.contains("stat /var/lib/calico/nodename: no such file") {
+        return TextCause::NodenameMissing;
+    }
+    if text.contains("error getting ClusterInformation")
+        && text.contains("could not find the requested resource")
+    {
+        return TextCause::ResourceMissing;
+    }
+    if text.contains("is forbidden: User \"system:serviceaccount:") {
+        return TextCause::Forbidden;
+    }
+    if text.contains("Calico is currently not ready to process requests") {
+        return TextCause::DatastoreLocked;
+    }
+    if text.contains("No free blocks") || text.contains("failed to request IPv4 addresses") {
+        return TextCause::AddressesExhausted;
+    }
+    if let Some(found) = UNREACHABLE.as_ref().and_then(|it| it.captures(&text)) {
+        return TextCause::ApiUnreachable { server: found[1].to_owned() };
+    }
+    TextCause::Unknown
+}
+
+/// The part of a kubelet text that says why: without the runtime's preamble and without ids that differ from pod to pod.
+pub fn essence(text: &str) -> String {
+    let text = text.replace("\\\"", "\"");
+    let from = text
+        .find("plugin type=")
+        .or_else(|| text.find("failed to setup network"))
+        .or_else(|| text.find("failed to destroy network"))
+        .unwrap_or(0);
+    let mut text = text.get(from..).unwrap_or(&text).trim_end_matches('"').trim().to_owned();
+    for (ids, instead) in [(&SANDBOX_ID, "<sandbox>"), (&POD_UID, "<uid>")] {
+        if let Some(ids) = ids.as_ref() {
+            text = ids.replace_all(&text, instead).into_owned();
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNAUTHORIZED: &str = r#"Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "3fb75ecdf7ab7abf02afdb1487b9324b50f3ed6d67e48803e486ccb337fc337b": plugin type="calico" failed (add): error getting ClusterInformation: connection is unauthorized: Unauthorized"#;
+    const KILL: &str = r#"error killing pod: failed to "KillPodSandbox" for "5d83f55a-c87b-4b89-93da-49d2e9c386cd" with KillPodSandboxError: "rpc error: code = Unknown desc = failed to destroy network for sandbox \"5e481ec834d77c5ee7d362e9faa8d6bec23ee697c8468fd9a54df0c2582f3f1d\": plugin type=\"calico\" failed (delete): failed to find plugin \"calico\" in path [/opt/cni/bin]""#;
+
+    #[test]
+    fn recorded_texts_are_known() {
+        assert_eq!(classify(UNAUTHORIZED), TextCause::Unauthorized);
+        assert_eq!(
+            classify(KILL),
+            TextCause::PluginMissing { plugin: "calico".into(), path: "/opt/cni/bin".into() }
+        );
+        assert_eq!(
+            classify(
+                r#"plugin type="calico" failed (add): error getting ClusterInformation: Get "https://10.96.0.1:443/apis/crd.projectcalico.org/v1/clusterinformations/default": tls: failed to verify certificate: x509: certificate signed by unknown authority"#
+            ),
+            TextCause::CertificateNotTrusted
+        );
+        assert_eq!(
+            classify("failed to destroy network for sandbox \"x\": cni plugin not initialized"),
+            TextCause::NotInitialized
+        );
+        assert_eq!(
+            classify(
+                "error getting ClusterInformation: resource does not exist: ClusterInformation(default) with error: the server could not find the requested resource (get ClusterInformations.crd.projectcalico.org default)"
+            ),
+            TextCause::ResourceMissing
+        );
+        assert_eq!(
+            classify(
+                r#"plugin type="calico" failed (add): error getting ClusterInformation: Get "https://10.96.0.1:443/apis/x": dial tcp 10.96.0.1:443: connect: connection refused"#
+            ),
+            TextCause::ApiUnreachable { server: "10.96.0.1:443".into() }
+        );
+    }
+
+    #[test]
+    fn a_foreign_plugin_is_not_calico() {
+        assert_eq!(
+            classify(r#"plugin type="istio-cni" failed (add): Unauthorized x509: what"#),
+            TextCause::OtherPlugin { plugin: "istio-cni".into() }
+        );
+        assert_eq!(classify("the cat sat on the wire"), TextCause::Unknown);
+    }
+
+    #[test]
+    fn the_essence_does_not_differ_from_pod_to_pod() {
+        assert_eq!(
+            essence(UNAUTHORIZED),
+            r#"plugin type="calico" failed (add): error getting ClusterInformation: connection is unauthorized: Unauthorized"#
+        );
+        assert_eq!(
+            essence(KILL),
+            r#"plugin type="calico" failed (delete): failed to find plugin "calico" in path [/opt/cni/bin]"#
+        );
+        assert_eq!(
+            essence(
+                r#"failed to destroy network for sandbox "5e481ec834d77c5ee7d362e9faa8d6bec23ee697c8468fd9a54df0c2582f3f1d": eh"#
+            ),
+            "failed to destroy network for sandbox \"<sandbox>\": eh"
+        );
+    }
+}

@@ -1,0 +1,178 @@
+//! Runs all checks over a snapshot and folds symptoms into their causes.
+
+use std::collections::BTreeMap;
+
+use super::{ALL, CheckMeta, Context, Need};
+use crate::findings::{CheckOutcome, CheckState, Code, Diagnosis, Finding, Findings, Root};
+use crate::snapshot::{Gap, Known, Listing, Snapshot};
+
+/// What is wrong with the cluster, and why.
+pub fn diagnose(snapshot: &Snapshot) -> Diagnosis {
+    let context = Context { snapshot, now: snapshot.taken };
+    let mut found = Vec::new();
+    let mut unjudged = Vec::new();
+    let mut checks = Vec::new();
+    for check in ALL {
+        let mut out = Findings::default();
+        let state = if let Some(gap) = missing(snapshot, check) {
+            out.not_judged(check.code, "", gap);
+            CheckState::Skipped
+        } else {
+            (check.run)(&context, &mut out);
+            state_of(&out)
+        };
+        checks.push(CheckOutcome { code: check.code, state });
+        found.append(&mut out.found);
+        unjudged.append(&mut out.unjudged);
+    }
+    unjudged.sort();
+    Diagnosis { roots: fold(snapshot, found), checks, unjudged }
+}
+
+/// The first need of a check that is not met.
+fn missing(snapshot: &Snapshot, check: &CheckMeta) -> Option<Gap> {
+    check.needs.iter().find_map(|need| match need {
+        Need::Nodes => unread(&snapshot.nodes, "cluster/nodes.json"),
+        Need::Pods => unread(&snapshot.pods, "cluster/pods.json"),
+        Need::Events => unread(&snapshot.events, "cluster/events.json"),
+        Need::Install => snapshot.install.gap().cloned(),
+        Need::Hosts if snapshot.hosts.is_empty() => Some(Gap::new(
+            "nodes/*/probe.txt",
+            crate::snapshot::GapReason::NotAsked,
+            "no node was probed",
+        )),
+        Need::Hosts => None,
+    })
+}
+
+/// Why a list cannot be relied on. One that was read in part cannot: what is missing may be what matters.
+fn unread<T>(listing: &Listing<T>, what: &str) -> Option<Gap> {
+    let not_asked =
+        || Gap::new(what, crate::snapshot::GapReason::NotAsked, "the list was not read");
+    match (listing.get(), &listing.gap) {
+        (Known::Known(_), None) => None,
+        (_, Some(gap)) => Some(gap.clone()),
+        (_, None) => Some(not_asked()),
+    }
+}
+
+fn state_of(out: &Findings) -> CheckState {
+    match (out.found.is_empty(), out.unjudged.is_empty()) {
+        (false, _) => CheckState::Found,
+        (true, true) => CheckState::Passed,
+        (true, false) => CheckState::Partial,
+    }
+}
+
+/// The codes that explain pods that hang with this text.
+fn explained_by(key: &str) -> &'static [&'static str] {
+    match key {
+        "unauthorized" | "certificate-not-trusted" => &["CAL-CNI-006"],
+        "plugin-missing" => &["CAL-CNI-004"],
+        "cni-not-initialized" => &["CAL-CNI-001"],
+        "nodename-missing" => &["CAL-WRK-001"],
+        _ => &[],
+    }
+}
+
+/// Puts every finding that another one on the same node explains below that one.
+fn fold(snapshot: &Snapshot, found: Vec<Finding>) -> Vec<Root> {
+    let (mut symptoms, causes): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|it| is_symptom(it.code));
+    let mut roots: Vec<Root> = Vec::new();
+    for symptom in &mut symptoms {
+        let codes = explained_by(symptom.cause.key);
+        symptom.because_of = causes
+            .iter()
+            .filter(|it| codes.contains(&it.code.0) && overlap(it, symptom))
+            .map(|it| it.id.clone())
+            .collect();
+        symptom.because_of.sort();
+    }
+    for mut finding in causes {
+        let own: Vec<Finding> =
+            symptoms.iter().filter(|it| it.because_of.contains(&finding.id)).cloned().collect();
+        if finding.consequence.is_empty() {
+            finding.consequence = consequence(snapshot, &finding, &own);
+        }
+        roots.push(Root { finding, symptoms: own });
+    }
+    let unexplained = symptoms.into_iter().filter(|it| it.because_of.is_empty());
+    roots.extend(unexplained.map(|finding| Root { finding, symptoms: Vec::new() }));
+    for root in &mut roots {
+        root.symptoms.sort_by(|a, b| (a.code, &a.id).cmp(&(b.code, &b.id)));
+    }
+    roots.sort_by(|a, b| {
+        let key = |it: &Root| (it.finding.severity, it.finding.code, it.finding.id.clone());
+        key(a).cmp(&key(b))
+    });
+    roots
+}
+
+fn is_symptom(code: Code) -> bool {
+    matches!(code.0, "CAL-POD-001" | "CAL-POD-002")
+}
+
+fn overlap(cause: &Finding, symptom: &Finding) -> bool {
+    symptom.nodes.iter().any(|node| cause.nodes.contains(node))
+}
+
+/// Which pods hang because of it, and what will happen elsewhere.
+fn consequence(snapshot: &Snapshot, finding: &Finding, symptoms: &[Finding]) -> String {
+    if !matches!(finding.code.0, "CAL-CNI-001" | "CAL-CNI-004" | "CAL-CNI-006") {
+        return String::new();
+    }
+    let mut by_node: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for symptom in symptoms {
+        for node in &symptom.nodes {
+            let (creating, terminating) = by_node.entry(node).or_default();
+            match symptom.code.0 {
+                "CAL-POD-001" => *creating += symptom.subject.names.len(),
+                _ => *terminating += symptom.subject.names.len(),
+            }
+        }
+    }
+    let (creating, terminating) =
+        by_node.values().fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
+    let latent: Vec<&str> = finding
+        .nodes
+        .iter()
+        .map(String::as_str)
+        .filter(|node| !by_node.contains_key(node) && snapshot.calico_node_on(node).is_some())
+        .collect();
+    let next = format!("on {} the next pod to start or stop will hang", enumerate(&latent));
+    let hang = hanging_sentence(creating, terminating, &by_node);
+    match (by_node.is_empty(), latent.is_empty()) {
+        (true, true) => String::new(),
+        (true, false) => next,
+        (false, true) => hang,
+        (false, false) => format!("{hang}; {next} as well"),
+    }
+}
+
+fn hanging_sentence(
+    creating: usize,
+    terminating: usize,
+    by_node: &BTreeMap<&str, (usize, usize)>,
+) -> String {
+    let nodes: Vec<&str> = by_node.keys().copied().collect();
+    let all = creating + terminating;
+    let verb = if all == 1 { "pod hangs" } else { "pods hang" };
+    let split = match (creating, terminating) {
+        (0, _) => "Terminating".to_owned(),
+        (_, 0) => "ContainerCreating".to_owned(),
+        _ => format!("{creating} ContainerCreating, {terminating} Terminating"),
+    };
+    format!("{all} {verb} on {} ({split})", enumerate(&nodes))
+}
+
+/// `a`, `a and b`, `a, b and c`; above five only the first three are named.
+fn enumerate(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [all @ .., last] if names.len() <= 5 => format!("{} and {last}", all.join(", ")),
+        [a, b, c, rest @ ..] => format!("{a}, {b}, {c} and {} more", rest.len()),
+        [a, rest @ ..] => format!("{a} and {} more", rest.len()),
+    }
+}

@@ -1,0 +1,3 @@
+//! Calico's own workloads.
+
+pub(super) mod node_not_ready;
