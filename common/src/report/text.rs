@@ -1,0 +1,234 @@
+//! The report as a person reads it: which cluster, what is wrong, worst first, one summary line.
+
+use std::collections::BTreeMap;
+
+use super::escape::escape;
+use super::layout::{Mark, TextOptions, names};
+use super::v1::{ClusterSummary, Report, RootReport};
+use crate::checks;
+use crate::findings::{CheckState, Confidence, Finding, Severity, Unjudged};
+use crate::snapshot::GapReason;
+
+/// The report, ready to be written. Every foreign character in it is harmless.
+pub fn text(report: &Report, options: &TextOptions) -> String {
+    let mut out = format!("{}\n\n", options.bold(&header(&report.cluster)));
+    for root in &report.roots {
+        out.push_str(&block(root, options));
+        out.push('\n');
+    }
+    out.push_str(&skipped(report, options));
+    out.push_str(&summary(report, options));
+    for error in &report.errors {
+        out.push_str(&format!("{} {}\n", options.mark(Mark::Bad), escape(error)));
+    }
+    options.plain(out)
+}
+
+/// `Calico v3.28.4 (manifest, kube-system) · VXLAN · 3 nodes · Kubernetes v1.34.4 · context prod`
+fn header(cluster: &ClusterSummary) -> String {
+    let mut parts = Vec::new();
+    match (&cluster.calico, &cluster.install, &cluster.namespace) {
+        (version, Some(install), Some(namespace)) => {
+            let version = version.as_deref().unwrap_or("of unknown version");
+            parts.push(format!("Calico {version} ({install}, {namespace})"));
+        }
+        _ => parts.push("Calico not seen".to_owned()),
+    }
+    parts.extend(cluster.encapsulation.clone());
+    if let Some(nodes) = cluster.nodes {
+        let unit = if nodes == 1 { "node" } else { "nodes" };
+        parts.push(format!("{} {unit}", super::number(nodes)));
+    }
+    parts.extend(cluster.kubernetes.as_ref().map(|version| format!("Kubernetes {version}")));
+    parts.extend(cluster.context.as_ref().map(|context| format!("context {context}")));
+    parts.extend(cluster.bundle.as_ref().map(|bundle| format!("bundle {bundle}")));
+    escape(&parts.join(" · "))
+}
+
+fn block(root: &RootReport, options: &TextOptions) -> String {
+    let finding = &root.finding;
+    let mark = match finding.severity {
+        Severity::Critical | Severity::Error => Mark::Bad,
+        Severity::Warning | Severity::Info => Mark::Warn,
+    };
+    let title = format!(
+        "{} {}  {}",
+        options.mark(mark),
+        finding.code,
+        options.bold(&escape(&finding.title))
+    );
+    let sure = match finding.confidence {
+        Confidence::Certain => format!("{} · certain", finding.severity),
+        other => format!("{} · {other}", finding.severity),
+    };
+    let mut out = format!("{title}  {}\n", options.dim(&sure));
+    if !finding.cause.text.is_empty() {
+        out.push_str(&options.block("why", &escape(&finding.cause.text)));
+    }
+    out.push_str(&seen(finding, options));
+    if !finding.consequence.is_empty() {
+        out.push_str(&options.block("so", &escape(&finding.consequence)));
+    }
+    if options.verbose {
+        out.push_str(&pods(root, options));
+    }
+    out.push_str(&fix(finding, options));
+    out
+}
+
+/// Evidence, one line each; the first four, or all of it with -v.
+fn seen(finding: &Finding, options: &TextOptions) -> String {
+    let shown = if options.verbose { finding.evidence.len() } else { 4 };
+    let mut out = String::new();
+    for (n, evidence) in finding.evidence.iter().take(shown).enumerate() {
+        let label = if n == 0 { "seen" } else { "" };
+        let source = shorten_sources(&evidence.source);
+        out.push_str(&options.block(label, &escape(&format!("{source}: {}", evidence.excerpt))));
+    }
+    let rest = finding.evidence.len().saturating_sub(shown);
+    if rest > 0 {
+        out.push_str(&options.block("", &format!("and {rest} more (-v)")));
+    }
+    out
+}
+
+/// A source that is a list of nodes is cut like any list of names.
+fn shorten_sources(source: &str) -> String {
+    let all: Vec<String> = source.split(", ").map(str::to_owned).collect();
+    names(&all)
+}
+
+fn pods(root: &RootReport, options: &TextOptions) -> String {
+    let mut out = String::new();
+    let own =
+        (root.finding.subject.kind == crate::findings::SubjectKind::Pod).then_some(&root.finding);
+    for (n, symptom) in own.into_iter().chain(&root.symptoms).enumerate() {
+        let label = if n == 0 { "pods" } else { "" };
+        let line = format!("{}: {}", symptom.title, symptom.subject.names.join(", "));
+        out.push_str(&options.block(label, &escape(&line)));
+    }
+    out
+}
+
+fn fix(finding: &Finding, options: &TextOptions) -> String {
+    if finding.remedy.is_none() {
+        let line = format!("{} explain {}", options.program, finding.code);
+        return options.block("next", &line);
+    }
+    let nodes = finding.nodes.len();
+    let (place, pace) = match nodes {
+        1 => (names(&finding.nodes), "about 20 s"),
+        n => (format!("{} nodes", super::number(n)), "one at a time, about 20 s each"),
+    };
+    let mut out = options.block("fix", &format!("{} fix {}", options.program, finding.code));
+    out.push_str(&options.block("", &format!("restarts calico-node on {place}, {pace}; safe")));
+    out
+}
+
+/// What was not looked at. Failures to look are always told; the rest only with -v.
+fn skipped(report: &Report, options: &TextOptions) -> String {
+    let mut groups: BTreeMap<(&GapReason, &str), Vec<&Unjudged>> = BTreeMap::new();
+    for one in &report.unjudged {
+        if options.verbose || one.gap.why.is_failure() {
+            groups.entry((&one.gap.why, one.gap.detail.as_str())).or_default().push(one);
+        }
+    }
+    let mut out = String::new();
+    for ((why, detail), all) in groups {
+        let mut codes: Vec<String> = all.iter().map(|it| it.code.to_string()).collect();
+        codes.sort();
+        codes.dedup();
+        let mut subjects: Vec<String> =
+            all.iter().map(|it| it.subject.clone()).filter(|it| !it.is_empty()).collect();
+        subjects.sort();
+        subjects.dedup();
+        let of =
+            if subjects.is_empty() { String::new() } else { format!(" for {}", names(&subjects)) };
+        let line = format!("not judged{of}: {} ({})", names(&codes), word(why));
+        out.push_str(&format!("{} {}\n", options.mark(Mark::Skip), escape(&line)));
+        if !detail.is_empty() {
+            out.push_str(&options.block("", &escape(detail)));
+        }
+        if *why == GapReason::Forbidden {
+            let allow = format!(
+                "an admin can allow it: {} check --print-rbac --bind-to USER | kubectl apply -f -",
+                options.program
+            );
+            out.push_str(&options.block("", &allow));
+        }
+    }
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    out
+}
+
+fn word(why: &GapReason) -> String {
+    match why {
+        GapReason::Forbidden => "forbidden to you",
+        GapReason::Unreachable => "unreachable",
+        GapReason::TimedOut => "no answer in time",
+        GapReason::NotServed => "not served",
+        GapReason::Undecodable => "unreadable",
+        GapReason::NotAsked => "not asked",
+        GapReason::Redacted => "redacted",
+        GapReason::Other(text) => return escape(text),
+    }
+    .to_owned()
+}
+
+fn summary(report: &Report, options: &TextOptions) -> String {
+    let count = |state: CheckState| report.checks.iter().filter(|it| it.state == state).count();
+    let passed = count(CheckState::Passed) + count(CheckState::Partial);
+    let not_all = count(CheckState::Skipped) + count(CheckState::Partial);
+    let mut parts = Vec::new();
+    if report.roots.is_empty() {
+        let word = if passed == 1 { "check" } else { "checks" };
+        let mark = options.mark(if passed > 0 { Mark::Good } else { Mark::Skip });
+        parts.push(format!("{mark} {passed} {word} passed"));
+    } else {
+        for severity in [Severity::Critical, Severity::Error, Severity::Warning, Severity::Info] {
+            let n = report.roots.iter().filter(|it| it.finding.severity == severity).count();
+            if n > 0 {
+                parts.push(format!("{n} {severity}"));
+            }
+        }
+        let folded: usize = report.roots.iter().map(|it| it.symptoms.len()).sum();
+        if folded > 0 {
+            parts.push(format!("{folded} folded"));
+        }
+        parts.push(format!("{passed} passed"));
+    }
+    if not_all > 0 {
+        parts.push(format!(
+            "{not_all} not or not wholly judged{}",
+            if options.verbose { "" } else { " (-v)" }
+        ));
+    }
+    if let Some(root) = report.roots.first() {
+        parts.push(format!("explain: {} explain {}", options.program, root.finding.code));
+    } else if let Some(seconds) = options.elapsed {
+        parts.push(format!("{seconds:.1} s"));
+    }
+    format!("{}\n", parts.join(" · "))
+}
+
+/// The table of all checks: code, severity, what a repair takes, title.
+pub fn catalogue() -> Vec<[String; 4]> {
+    checks::ALL
+        .iter()
+        .map(|check| {
+            let fix = match check.fix {
+                crate::plan::Applicability::Safe => "safe",
+                crate::plan::Applicability::Ask => "ask",
+                crate::plan::Applicability::Manual => "manual",
+            };
+            [
+                check.code.to_string(),
+                check.severity.to_string(),
+                fix.to_owned(),
+                check.title.to_owned(),
+            ]
+        })
+        .collect()
+}
