@@ -1,0 +1,118 @@
+// Command calico-node is the testbed's stand-in for the DaemonSet's programs:
+//
+//	calico-node install       the init container install-cni
+//	calico-node               the running container
+//	calico-node -felix-ready  and -felix-live, -bird-ready, -bird-live: the probes
+//	calico-node -v            the version
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"kubectl-calico.invalid/standin/internal/calicolog"
+	"kubectl-calico.invalid/standin/internal/nodeagent"
+)
+
+// birdSocket is where BIRD would listen.
+const birdSocket = "/var/run/calico/bird.ctl"
+
+// netDir is the host's directory of CNI configurations in both containers.
+const netDir = "/host/etc/cni/net.d"
+
+func main() {
+	endOnSignal()
+	args := os.Args[1:]
+	switch {
+	case len(args) == 0:
+		exitOn(run())
+	case args[0] == "install":
+		exitOn(install())
+	case args[0] == "-v" || args[0] == "--version":
+		fmt.Println(nodeagent.Version)
+	default:
+		probe(args)
+	}
+}
+
+// endOnSignal makes the program end at once, also as pid 1, to which the kernel
+// gives no default action.
+func endOnSignal() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		<-signals
+		os.Exit(0)
+	}()
+}
+
+func run() error {
+	id, err := nodeagent.ReadIdentity(nodeagent.ServiceAccountDir, os.Getenv)
+	if err != nil {
+		return err
+	}
+	return nodeagent.Agent{
+		Node:     os.Getenv("NODENAME"),
+		StateDir: "/var/lib/calico",
+		NetDir:   netDir,
+		Identity: id,
+		Health:   &nodeagent.Health{UnreadyFile: nodeagent.UnreadyFile, UnliveFile: nodeagent.UnliveFile},
+		Lookup:   os.Getenv,
+		Log:      calicolog.New(os.Stdout),
+	}.Run(context.Background())
+}
+
+func install() error {
+	return nodeagent.Installer{
+		Source:      "/opt/cni/bin",
+		BinDir:      "/host/opt/cni/bin",
+		NetDir:      netDir,
+		Credentials: nodeagent.ServiceAccountDir,
+		Lookup:      os.Getenv,
+		Out:         os.Stdout,
+		Log:         calicolog.New(os.Stdout),
+	}.Install(context.Background())
+}
+
+func exitOn(err error) {
+	if err == nil {
+		return
+	}
+	calicolog.New(os.Stdout).Log(calicolog.Fatal, "calico-node/main.go 1", err.Error())
+	os.Exit(1)
+}
+
+// probe runs the checks in the order given and stops at the first that fails.
+func probe(args []string) {
+	checks := map[string]func() error{
+		"-felix-ready": func() error {
+			return prefixed("felix is not ready", nodeagent.ProbeFelix(nodeagent.HealthAddress, "readiness"))
+		},
+		"-felix-live": func() error {
+			return prefixed("Felix is not live", nodeagent.ProbeFelix(nodeagent.HealthAddress, "liveness"))
+		},
+		"-bird-ready": func() error { return prefixed("BIRD is not ready", nodeagent.ProbeBIRD(birdSocket)) },
+		"-bird-live":  func() error { return prefixed("bird/confd is not live", nodeagent.ProbeBIRD(birdSocket)) },
+	}
+	for _, arg := range args {
+		check, known := checks[arg]
+		if !known {
+			fmt.Fprintf(os.Stderr, "flag provided but not defined: %s\n", arg)
+			os.Exit(2)
+		}
+		if err := check(); err != nil {
+			fmt.Printf("calico/node is not ready: %v\n", err)
+			os.Exit(1)
+		}
+	}
+}
+
+func prefixed(prefix string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", prefix, err)
+}
