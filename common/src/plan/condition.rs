@@ -35,6 +35,8 @@ pub enum Condition {
     /// Each of these pods runs, has finished, or is gone. A pod is known by its uid.
     #[serde(rename_all = "camelCase")]
     PodsSettled {
+        /// The node they are bound to: a pod that is not among that node's pods is gone.
+        node: String,
         /// The pods.
         pods: Vec<PodRef>,
     },

@@ -1,12 +1,18 @@
 //! Plans: what to do about findings, as data. Nothing here acts.
 
 mod condition;
+pub mod describe;
+mod id;
+mod judge;
 mod model;
+mod outcome;
 mod remedies;
 
 pub use condition::{Condition, PodRef};
+pub use judge::{Observed, Verdict, judge};
 pub use model::{
     Action, Applicability, Guard, LeftOut, ObjectRef, Plan, PlanId, Step, StepId, Target, Undo,
     Verification,
 };
-pub use remedies::{RemedyName, plan_for};
+pub use outcome::{Outcome, RunResult, StepOutcome, StepState, Verified};
+pub use remedies::{Order, RemedyName, plan_for};

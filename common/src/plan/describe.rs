@@ -1,0 +1,164 @@
+//! One line for every part of a plan: what the printed plan, the progress line and the journal's errors say.
+
+use super::{Action, Condition, Guard, ObjectRef, Undo, Verification};
+
+/// `pod kube-system/calico-node-5frw8`
+pub fn object(object: &ObjectRef) -> String {
+    let kind = kind(&object.plural);
+    if object.namespace.is_empty() {
+        format!("{kind} {}", object.name)
+    } else {
+        format!("{kind} {}/{}", object.namespace, object.name)
+    }
+}
+
+/// What the action does, imperative: `delete pod kube-system/calico-node-5frw8`.
+pub fn action(action: &Action) -> String {
+    match action {
+        Action::Delete { object: it, .. } => format!("delete {}", object(it)),
+    }
+}
+
+/// What the guard asks for: `only while …`.
+pub fn guard(guard: &Guard) -> String {
+    match guard {
+        Guard::SameCluster { uid } => {
+            format!("only while this is the cluster of the plan (kube-system is {})", short(uid))
+        }
+        Guard::SameUid { object: it, uid } => {
+            format!("only while {} is the one that was diagnosed ({})", object(it), short(uid))
+        }
+        Guard::OwnerExists { object: it, .. } => {
+            format!("only while {} exists to put the pod back", object(it))
+        }
+    }
+}
+
+/// What is waited for, as a statement that is to come true.
+pub fn condition(condition: &Condition) -> String {
+    match condition {
+        Condition::DaemonPodReady { daemon_set, node, .. } => {
+            format!("a new pod of {daemon_set} is Ready on {node}")
+        }
+        Condition::CniCredentialsAccepted { node } => {
+            format!("calico-kubeconfig on {node} is rewritten, and the cluster accepts its token")
+        }
+        Condition::NodeNetworkReady { node } => {
+            format!("{node} has its CNI configuration, and its network is ready")
+        }
+        Condition::PodsSettled { pods, node } => match pods.len() {
+            1 => format!("1 stuck pod on {node} runs or is gone"),
+            many => format!("{many} stuck pods on {node} run or are gone"),
+        },
+    }
+}
+
+/// The same while it is waited for: `calico-node to be Ready`.
+pub fn awaited(condition: &Condition) -> String {
+    match condition {
+        Condition::DaemonPodReady { daemon_set, .. } => format!("{daemon_set} to be Ready"),
+        Condition::CniCredentialsAccepted { .. } => "the token to be accepted".to_owned(),
+        Condition::NodeNetworkReady { .. } => "the node's network to be ready".to_owned(),
+        Condition::PodsSettled { pods, .. } => match pods.len() {
+            1 => "1 stuck pod to run or go".to_owned(),
+            many => format!("{many} stuck pods to run or go"),
+        },
+    }
+}
+
+/// The same once it is true, in a few words: `token accepted`.
+pub fn met(condition: &Condition) -> String {
+    match condition {
+        Condition::DaemonPodReady { daemon_set, .. } => format!("{daemon_set} Ready"),
+        Condition::CniCredentialsAccepted { .. } => "token accepted".to_owned(),
+        Condition::NodeNetworkReady { .. } => "network ready".to_owned(),
+        Condition::PodsSettled { pods, .. } => {
+            format!("{count} of {count} pods fine", count = pods.len())
+        }
+    }
+}
+
+/// The condition with its limit: `… (at most 120 s)`.
+pub fn verification(verification: &Verification) -> String {
+    format!("{} (at most {} s)", condition(&verification.condition), verification.within_seconds)
+}
+
+/// How the step is taken back: `not needed: the DaemonSet puts the pod back`.
+pub fn undo(undo: &Undo) -> String {
+    match undo {
+        Undo::NotNeeded { why } => format!("not needed: {why}"),
+    }
+}
+
+/// `pods` → `pod`, `daemonsets` → `DaemonSet`; an unknown kind keeps its plural.
+fn kind(plural: &str) -> &str {
+    match plural {
+        "pods" => "pod",
+        "daemonsets" => "DaemonSet",
+        "namespaces" => "namespace",
+        "nodes" => "node",
+        other => other,
+    }
+}
+
+/// The first eight characters of a uid: enough to compare by eye.
+pub(crate) fn short(uid: &str) -> String {
+    let start: String = uid.chars().take(8).collect();
+    if start.len() < uid.len() { format!("{start}…") } else { start }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::PodRef;
+    use super::*;
+
+    fn pod() -> ObjectRef {
+        ObjectRef {
+            group: String::new(),
+            version: "v1".into(),
+            plural: "pods".into(),
+            namespace: "kube-system".into(),
+            name: "calico-node-5frw8".into(),
+        }
+    }
+
+    #[test]
+    fn lines_read_like_sentences_of_a_colleague() {
+        let uid = "686bbed9-0000-0000-0000-000000000000".to_owned();
+        assert_eq!(
+            action(&Action::Delete { object: pod(), uid: uid.clone() }),
+            "delete pod kube-system/calico-node-5frw8"
+        );
+        assert_eq!(
+            guard(&Guard::SameUid { object: pod(), uid }),
+            "only while pod kube-system/calico-node-5frw8 is the one that was diagnosed (686bbed9…)"
+        );
+        assert_eq!(
+            undo(&Undo::NotNeeded { why: "the DaemonSet puts the pod back".into() }),
+            "not needed: the DaemonSet puts the pod back"
+        );
+    }
+
+    #[test]
+    fn counts_agree_with_their_nouns() {
+        let pod =
+            |name: &str| PodRef { namespace: "shop".into(), name: name.into(), uid: name.into() };
+        let one = Condition::PodsSettled { node: "node2".into(), pods: vec![pod("a")] };
+        let two = Condition::PodsSettled { node: "node2".into(), pods: vec![pod("a"), pod("b")] };
+        assert_eq!(condition(&one), "1 stuck pod on node2 runs or is gone");
+        assert_eq!(condition(&two), "2 stuck pods on node2 run or are gone");
+        assert_eq!(awaited(&two), "2 stuck pods to run or go");
+        assert_eq!(met(&two), "2 of 2 pods fine");
+        assert_eq!(
+            verification(&Verification { condition: one, within_seconds: 120 }),
+            "1 stuck pod on node2 runs or is gone (at most 120 s)"
+        );
+    }
+
+    #[test]
+    fn a_cluster_wide_object_has_no_slash() {
+        let node = ObjectRef { plural: "nodes".into(), namespace: String::new(), ..pod() };
+        assert_eq!(object(&node), "node calico-node-5frw8");
+        assert_eq!(short("abc"), "abc");
+    }
+}

@@ -1,0 +1,255 @@
+//! Whether a condition is met by what was seen. The executor looks, this decides: the same predicates as the checks'.
+
+use jiff::Timestamp;
+
+use super::Condition;
+use super::describe::short;
+use crate::calico::credentials::{ClusterCredentials, Refusal, refusal};
+use crate::slim::{ContainerStatus, Node, Pod};
+use crate::snapshot::{Gap, GapReason, HostFacts, Known};
+
+/// What was seen of a node while a condition is waited for. What the condition does not need stays unknown.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// When it was seen.
+    pub now: Timestamp,
+    /// Every pod that is bound to the node, of all namespaces.
+    pub pods: Known<Vec<Pod>>,
+    /// The node.
+    pub node: Known<Node>,
+    /// What a probe saw on the node.
+    pub host: Known<HostFacts>,
+    /// What the cluster accepts.
+    pub credentials: ClusterCredentials,
+}
+
+impl Observed {
+    /// Nothing was looked at yet.
+    pub fn nothing(now: Timestamp) -> Self {
+        Self {
+            now,
+            pods: not_asked("cluster/pods.json"),
+            node: not_asked("cluster/nodes.json"),
+            host: not_asked("probe.txt"),
+            credentials: ClusterCredentials {
+                root_ca_sha256: not_asked("cluster/configmaps.json"),
+                service_account_uid: not_asked("cluster/serviceaccounts.json"),
+                key_ids: not_asked("cluster/api/openid-v1-jwks.json"),
+            },
+        }
+    }
+}
+
+fn not_asked<T>(what: &str) -> Known<T> {
+    Known::Unknown(Gap::new(what, GapReason::NotAsked, "not looked at"))
+}
+
+/// What was seen, held against a condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is true.
+    Met,
+    /// It is not true, or could not be seen to be true; why, for a person.
+    NotYet(String),
+    /// Waiting cannot make it true; why, for a person.
+    Failed(String),
+}
+
+/// A freed pod that has its network but pulls a large image is fine after this many seconds: what it waits for is no
+/// longer ours. Long enough for a pod whose image is on the node to be seen running.
+const PULLING_SECONDS: i64 = 30;
+
+/// Whether `condition` is met. What could not be seen never meets anything.
+pub fn judge(condition: &Condition, seen: &Observed) -> Verdict {
+    match condition {
+        Condition::DaemonPodReady { namespace, daemon_set, node, old_uid } => {
+            with(&seen.pods, "no pods are bound to the node", |pods| {
+                let mine = |pod: &&Pod| is_of(pod, namespace, daemon_set, node);
+                daemon_pod_ready(pods.iter().filter(mine), daemon_set, old_uid)
+            })
+        }
+        Condition::CniCredentialsAccepted { .. } => {
+            with(&seen.host, "the node cannot be probed", |host| credentials_accepted(host, seen))
+        }
+        Condition::NodeNetworkReady { node } => node_network_ready(node, seen),
+        Condition::PodsSettled { pods: expected, .. } => {
+            with(&seen.pods, "no pods are bound to the node", |pods| {
+                let stuck: Vec<String> = expected
+                    .iter()
+                    .filter_map(|wanted| pods.iter().find(|pod| pod.metadata.uid == wanted.uid))
+                    .filter_map(|pod| unsettled(pod, seen.now))
+                    .collect();
+                if stuck.is_empty() { Verdict::Met } else { Verdict::NotYet(first_few(&stuck)) }
+            })
+        }
+    }
+}
+
+/// Judges a known fact; an absent or unknown one is not yet good enough.
+fn with<T>(fact: &Known<T>, absent: &str, judge: impl FnOnce(&T) -> Verdict) -> Verdict {
+    match fact {
+        Known::Known(value) => judge(value),
+        Known::Absent => Verdict::NotYet(absent.to_owned()),
+        Known::Unknown(gap) => Verdict::NotYet(unseen(gap)),
+    }
+}
+
+fn unseen(gap: &Gap) -> String {
+    format!("{} could not be read: {}", gap.what, gap.detail)
+}
+
+fn is_of(pod: &Pod, namespace: &str, daemon_set: &str, node: &str) -> bool {
+    pod.metadata.namespace == namespace
+        && pod.spec.node_name == node
+        && pod
+            .metadata
+            .controller()
+            .is_some_and(|owner| owner.kind == "DaemonSet" && owner.name == daemon_set)
+}
+
+fn daemon_pod_ready<'a>(
+    pods: impl Iterator<Item = &'a Pod>,
+    daemon_set: &str,
+    old_uid: &str,
+) -> Verdict {
+    let (mut old, mut new) = (None, None);
+    for pod in pods {
+        if pod.metadata.uid == old_uid {
+            old = Some(pod);
+        } else if !pod.is_terminating() {
+            new = Some(pod);
+        }
+    }
+    match (new, old) {
+        (Some(pod), _) if pod.is_ready() => Verdict::Met,
+        (Some(pod), _) => {
+            Verdict::NotYet(format!("{} is not Ready: {}", pod.full_name(), waits_for(pod)))
+        }
+        (None, Some(pod)) => Verdict::NotYet(format!("{} is still there", pod.full_name())),
+        (None, None) => Verdict::NotYet(format!("{daemon_set} has no new pod on the node yet")),
+    }
+}
+
+/// What the pod's containers wait for, most telling first.
+fn waits_for(pod: &Pod) -> String {
+    let statuses = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
+    let mut waiting = statuses.filter_map(|status| {
+        let waiting = status.state.waiting.as_ref()?;
+        (!waiting.reason.is_empty()).then(|| format!("{} {}", status.name, waiting.reason))
+    });
+    waiting.next().unwrap_or_else(|| match pod.status.phase.as_str() {
+        "" => "its phase is not known".to_owned(),
+        phase => format!("its phase is {phase}"),
+    })
+}
+
+fn credentials_accepted(host: &HostFacts, seen: &Observed) -> Verdict {
+    with(&host.cni_kubeconfig, "there is no calico-kubeconfig on the node", |file| {
+        match refusal(file, &seen.credentials, seen.now) {
+            Known::Absent => Verdict::Met,
+            Known::Unknown(gap) => Verdict::NotYet(unseen(&gap)),
+            // calico-node asks for a token of this ServiceAccount: while there is none, no restart can help.
+            Known::Known(Refusal::ServiceAccountRecreated { live: None, .. }) => {
+                Verdict::Failed("the CNI plugin's ServiceAccount does not exist".to_owned())
+            }
+            Known::Known(refusal) => Verdict::NotYet(sentence(&refusal)),
+        }
+    })
+}
+
+fn sentence(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::CaDiffers { file, cluster } => format!(
+            "calico-kubeconfig trusts CA {}, the cluster's is {}",
+            short(file),
+            short(cluster)
+        ),
+        Refusal::ServiceAccountRecreated { token, live } => format!(
+            "the token is of ServiceAccount uid {}, the live one is {}",
+            short(token),
+            live.as_deref().map_or_else(|| "gone".to_owned(), short)
+        ),
+        Refusal::Expired { at } => format!("the token expired at {at}"),
+        Refusal::SigningKeyChanged { token, .. } => {
+            format!("the API server no longer knows the token's signing key {}", short(token))
+        }
+    }
+}
+
+fn node_network_ready(name: &str, seen: &Observed) -> Verdict {
+    let node = match &seen.node {
+        Known::Known(node) => node,
+        Known::Absent => return Verdict::Failed(format!("node {name} no longer exists")),
+        Known::Unknown(gap) => return Verdict::NotYet(unseen(gap)),
+    };
+    match node.condition("Ready") {
+        Some(ready) if ready.status == "True" => {}
+        Some(ready) => {
+            let why = if ready.message.is_empty() { &ready.reason } else { &ready.message };
+            return Verdict::NotYet(format!("the node is not Ready: {why}"));
+        }
+        None => return Verdict::NotYet("the node reports no condition Ready".to_owned()),
+    }
+    with(&seen.host, "the node cannot be probed", |host| {
+        with(&host.cni_config_dir, "there is no CNI configuration directory", |files| {
+            if files.iter().any(|file| file.size > 0 && is_calico_configuration(&file.name)) {
+                Verdict::Met
+            } else {
+                Verdict::NotYet("no CNI configuration of Calico on the node".to_owned())
+            }
+        })
+    })
+}
+
+/// `10-calico.conflist`, `10-canal.conflist`, or what older manifests called them; never `calico-kubeconfig`.
+fn is_calico_configuration(name: &str) -> bool {
+    let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
+    matches!(extension, "conflist" | "conf") && (stem.contains("calico") || stem.contains("canal"))
+}
+
+/// Why the pod still hangs; none when it runs, has finished, or waits for something that is not its network.
+fn unsettled(pod: &Pod, now: Timestamp) -> Option<String> {
+    let name = pod.full_name();
+    if pod.is_terminating() {
+        return Some(format!("{name} is still Terminating"));
+    }
+    if pod.is_finished() {
+        return None;
+    }
+    let sandbox = pod.condition("PodReadyToStartContainers");
+    if sandbox.is_some_and(|it| it.status != "True") {
+        return Some(format!("{name} has no network yet: {}", waits_for(pod)));
+    }
+    let statuses =
+        || pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
+    if statuses().any(is_past_creation) {
+        return None;
+    }
+    let since = sandbox.and_then(|it| it.last_transition_time);
+    if since.is_some_and(|since| now.as_second() - since.as_second() >= PULLING_SECONDS) {
+        return None;
+    }
+    Some(format!("{name} does not run yet: {}", waits_for(pod)))
+}
+
+/// True when the container got as far as only a pod with a network gets.
+fn is_past_creation(status: &ContainerStatus) -> bool {
+    let waits_elsewhere = |reason: &str| {
+        !matches!(reason, "" | "ContainerCreating" | "PodInitializing" | "ContainerStatusUnknown")
+    };
+    status.state.running.is_some()
+        || status.state.waiting.as_ref().is_some_and(|it| waits_elsewhere(&it.reason))
+}
+
+/// The first three, and how many more.
+fn first_few(reasons: &[String]) -> String {
+    let shown = reasons.iter().take(3).map(String::as_str).collect::<Vec<_>>().join("; ");
+    match reasons.len().saturating_sub(3) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
+    }
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;
