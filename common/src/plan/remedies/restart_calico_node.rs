@@ -164,10 +164,7 @@ fn service_account_exists(snapshot: &Snapshot, need: &Need<'_>) -> Result<(), St
         return Ok(());
     };
     let (namespace, name) = (&install.namespace, &install.cni_service_account);
-    let found = snapshot.service_accounts.find("cluster/serviceaccounts.json", |it| {
-        it.metadata.namespace == *namespace && it.metadata.name == *name
-    });
-    match found {
+    match snapshot.service_account(namespace, name) {
         Known::Absent => Err(format!(
             "ServiceAccount {namespace}/{name} does not exist, so calico-node cannot get a new token; \
              create it from the manifest of this Calico version first"
