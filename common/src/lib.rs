@@ -11,6 +11,8 @@
 pub mod bundle;
 pub mod calico;
 pub mod checks;
+#[cfg(feature = "live")]
+pub mod cli;
 pub mod findings;
 pub mod plan;
 pub mod report;

@@ -1,0 +1,17 @@
+//! The edge that all plugins share: kubectl's flags, the printer, exit codes, errors with hints, completion.
+
+mod completion;
+mod exit;
+mod failure;
+mod flags;
+mod printer;
+mod program;
+mod terminal;
+
+pub use completion::{Shell, complete_words, script};
+pub use exit::Exit;
+pub use failure::{Failure, Kind};
+pub use flags::{ConnectionFlags, OutputFlags, OutputFormat, parse_duration};
+pub use printer::Printer;
+pub use program::{Invocation, Plugin, run};
+pub use terminal::Terminal;
