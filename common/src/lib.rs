@@ -18,3 +18,4 @@ pub mod plan;
 pub mod report;
 pub mod slim;
 pub mod snapshot;
+pub mod yaml;

@@ -1,1 +1,14 @@
-//! Bundles: a folder or .tar.gz of what an API server and probes said. Raw answers, so a bundle exercises the real parsers.
+//! Bundles: a folder or `.tar.gz` of what an API server and probes said. Read into the same records as a live cluster gives,
+//! written from them.
+
+mod archive;
+mod error;
+mod folder;
+mod manifest;
+mod reader;
+mod redaction;
+
+pub use error::BundleError;
+pub use manifest::{API_VERSION, FileEntry, KIND, MANIFEST, Manifest};
+pub use reader::{load, read};
+pub use redaction::redact;

@@ -22,3 +22,5 @@ pub const CNI_BINARIES: [&str; 2] = ["calico", "calico-ipam"];
 pub const ROOT_CA_CONFIG_MAP: &str = "kube-root-ca.crt";
 /// Its key.
 pub const ROOT_CA_KEY: &str = "ca.crt";
+/// ConfigMap of a manifest install with the backend, the MTU and the conflist's template.
+pub const CALICO_CONFIG_MAP: &str = "calico-config";

@@ -39,6 +39,8 @@ pub struct Metadata {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct OwnerReference {
+    /// Group and version of the owner.
+    pub api_version: String,
     /// Kind of the owner.
     pub kind: String,
     /// Its name.

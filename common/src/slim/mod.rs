@@ -17,6 +17,6 @@ pub use pod::{
 };
 pub use workload::{
     ConfigMap, DaemonSet, DaemonSetSpec, DaemonSetStatus, Deployment, DeploymentSpec,
-    DeploymentStatus, EnvironmentVariable, Namespace, PodTemplate, ServiceAccount,
-    TemplateContainer, TemplateSpec,
+    DeploymentStatus, EnvironmentSource, EnvironmentVariable, FieldReference, Namespace,
+    PodTemplate, ServiceAccount, TemplateContainer, TemplateSpec,
 };

@@ -60,12 +60,30 @@ pub struct TemplateContainer {
 
 /// An environment variable; one that comes from elsewhere (`valueFrom`) has no value here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct EnvironmentVariable {
     /// Name.
     pub name: String,
     /// Literal value.
     pub value: String,
+    /// Where the value comes from when it is not literal.
+    pub value_from: Option<EnvironmentSource>,
+}
+
+/// Source of an [`EnvironmentVariable`]'s value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EnvironmentSource {
+    /// A field of the pod itself.
+    pub field_ref: Option<FieldReference>,
+}
+
+/// A field of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FieldReference {
+    /// Its path, e.g. `spec.serviceAccountName`.
+    pub field_path: String,
 }
 
 /// Observed state of a DaemonSet.
@@ -137,11 +155,19 @@ pub struct ConfigMap {
 impl TemplateSpec {
     /// Literal value of an environment variable of any container.
     pub fn env(&self, name: &str) -> Option<&str> {
-        self.init_containers
-            .iter()
-            .chain(&self.containers)
+        self.variables(name).map(|variable| variable.value.as_str()).find(|value| !value.is_empty())
+    }
+
+    /// The pod's field that an environment variable of any container is taken from.
+    pub fn env_field(&self, name: &str) -> Option<&str> {
+        let mut sources = self.variables(name).filter_map(|variable| variable.value_from.as_ref());
+        sources.find_map(|source| source.field_ref.as_ref()).map(|field| field.field_path.as_str())
+    }
+
+    fn variables(&self, name: &str) -> impl Iterator<Item = &EnvironmentVariable> {
+        let containers = self.init_containers.iter().chain(&self.containers);
+        containers
             .flat_map(|container| &container.env)
-            .find(|variable| variable.name == name && !variable.value.is_empty())
-            .map(|variable| variable.value.as_str())
+            .filter(move |variable| variable.name == name)
     }
 }

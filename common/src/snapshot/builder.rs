@@ -1,12 +1,68 @@
 //! Pours records into a [`Snapshot`]. It cannot fail: what makes no sense becomes a gap.
 
-use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{ClusterIdentity, Gap, GapReason, Known, Listing, Record, Sink, Snapshot};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::path::{api_stem, gap_matches};
+use super::scrub::Kept;
+use super::{
+    ClusterIdentity, Coverage, Form, Gap, GapReason, HostFacts, Known, Listing, Record, RecordKey,
+    Resource, SigningKeys, Sink, Snapshot, flavour, install, list,
+};
+use crate::calico::names::{CRD_GROUP, V3_GROUP};
+use crate::calico::{ClusterInformation, IpPool};
+use crate::slim::{
+    ConfigMap, DaemonSet, Deployment, Event, Metadata, Namespace, Node, Pod, ServiceAccount,
+};
+
+/// Kinds that a snapshot holds: `(plural, group)`. What belongs to Calico is looked for in both of its groups, the one that stores it first.
+pub const KINDS: [(&str, &str); 13] = [
+    ("nodes", ""),
+    ("namespaces", ""),
+    ("pods", ""),
+    ("events", ""),
+    ("daemonsets", "apps"),
+    ("deployments", "apps"),
+    ("serviceaccounts", ""),
+    ("configmaps", ""),
+    ("clusterinformations", CRD_GROUP),
+    ("ippools", CRD_GROUP),
+    ("clusterinformations", V3_GROUP),
+    ("ippools", V3_GROUP),
+    ("customresourcedefinitions", "apiextensions.k8s.io"),
+];
+
+/// A custom resource definition, of which only the name matters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(super) struct Definition {
+    pub(super) metadata: Metadata,
+}
 
 /// Assembles a snapshot from records and gaps.
 #[derive(Debug, Default)]
 pub struct SnapshotBuilder {
+    nodes: Collected<Node>,
+    namespaces: Collected<Namespace>,
+    pods: Collected<Pod>,
+    events: Collected<Event>,
+    daemon_sets: Collected<DaemonSet>,
+    deployments: Collected<Deployment>,
+    service_accounts: Collected<ServiceAccount>,
+    config_maps: Collected<ConfigMap>,
+    cluster_information: Collected<ClusterInformation>,
+    ip_pools: Collected<IpPool>,
+    v3_cluster_information: Collected<ClusterInformation>,
+    v3_ip_pools: Collected<IpPool>,
+    definitions: Collected<Definition>,
+    version: Option<Known<String>>,
+    groups: Option<BTreeSet<String>>,
+    signing_keys: Option<Known<SigningKeys>>,
+    hosts: BTreeMap<String, Known<HostFacts>>,
+    context: Option<String>,
     gaps: Vec<Gap>,
 }
 
@@ -16,39 +72,323 @@ impl SnapshotBuilder {
         Self::default()
     }
 
+    /// Names the kubeconfig context that the records come from.
+    pub fn context(&mut self, name: impl Into<String>) {
+        self.context = Some(name.into());
+    }
+
     /// The picture as of `taken`.
-    pub fn finish(self, taken: Timestamp) -> Snapshot {
-        let not_asked = |what: &str| Gap::new(what, GapReason::NotAsked, "not read");
-        Snapshot {
+    pub fn finish(mut self, taken: Timestamp) -> Snapshot {
+        let gaps = std::mem::take(&mut self.gaps);
+        let mut last = Last { given: gaps.clone(), all: gaps };
+        let definitions =
+            last.listing("customresourcedefinitions.apiextensions.k8s.io", self.definitions);
+        let crd = (
+            last.listing(&format!("clusterinformations.{CRD_GROUP}"), self.cluster_information),
+            last.listing(&format!("ippools.{CRD_GROUP}"), self.ip_pools),
+        );
+        let v3 = (
+            last.listing(&format!("clusterinformations.{V3_GROUP}"), self.v3_cluster_information),
+            last.listing(&format!("ippools.{V3_GROUP}"), self.v3_ip_pools),
+        );
+        let seen = flavour::Seen {
+            definitions: &definitions,
+            groups: self.groups.as_ref(),
+            crd: &crd,
+            v3: &v3,
+        };
+        let flavour = seen.flavour();
+        let (cluster_information, ip_pools) = if seen.reads_v3() { v3 } else { crd };
+        let mut snapshot = Snapshot {
             taken,
             cluster: ClusterIdentity {
-                uid: Known::Unknown(not_asked("cluster/namespaces.json")),
-                server_version: Known::Unknown(not_asked("cluster/api/version.json")),
-                context: None,
+                uid: Known::Absent,
+                server_version: last.raw("cluster/api/version.json", self.version),
+                context: self.context,
             },
-            flavour: Known::Unknown(not_asked("cluster/api/apis.json")),
-            install: Known::Unknown(not_asked("cluster/daemonsets.apps.json")),
-            nodes: Listing::default(),
-            namespaces: Listing::default(),
-            pods: Listing::default(),
-            events: Listing::default(),
-            daemon_sets: Listing::default(),
-            deployments: Listing::default(),
-            service_accounts: Listing::default(),
-            config_maps: Listing::default(),
-            cluster_information: Listing::default(),
-            ip_pools: Listing::default(),
-            signing_keys: Known::Unknown(not_asked("cluster/api/openid-v1-jwks.json")),
-            hosts: std::collections::BTreeMap::new(),
-            gaps: self.gaps,
+            flavour,
+            install: Known::Absent,
+            nodes: last.listing("nodes", self.nodes),
+            namespaces: last.listing("namespaces", self.namespaces),
+            pods: last.listing("pods", self.pods),
+            events: last.listing("events", self.events),
+            daemon_sets: last.listing("daemonsets.apps", self.daemon_sets),
+            deployments: last.listing("deployments.apps", self.deployments),
+            service_accounts: last.listing("serviceaccounts", self.service_accounts),
+            config_maps: last.listing("configmaps", self.config_maps),
+            cluster_information,
+            ip_pools,
+            signing_keys: last.raw("cluster/api/openid-v1-jwks.json", self.signing_keys),
+            hosts: self.hosts,
+            gaps: Vec::new(),
+        };
+        let system = snapshot
+            .namespaces
+            .find("cluster/namespaces.json", |it| it.metadata.name == "kube-system");
+        snapshot.cluster.uid = system.map(|it| it.metadata.uid.clone());
+        snapshot.install = install::detect(&snapshot);
+        last.hosts(&mut snapshot);
+        snapshot.gaps = last.all;
+        snapshot.gaps.sort();
+        snapshot.gaps.dedup();
+        snapshot
+    }
+
+    fn list(&mut self, resource: &Resource, record: &Record) {
+        let gaps = &mut self.gaps;
+        match (resource.plural.as_str(), resource.group.as_str()) {
+            ("nodes", "") => self.nodes.take(record, gaps),
+            ("namespaces", "") => self.namespaces.take(record, gaps),
+            ("pods", "") => self.pods.take(record, gaps),
+            ("events", "" | "events.k8s.io") => self.events.take(record, gaps),
+            ("daemonsets", "apps") => self.daemon_sets.take(record, gaps),
+            ("deployments", "apps") => self.deployments.take(record, gaps),
+            ("serviceaccounts", "") => self.service_accounts.take(record, gaps),
+            ("configmaps", "") => self.config_maps.take(record, gaps),
+            ("clusterinformations", CRD_GROUP) => self.cluster_information.take(record, gaps),
+            ("ippools", CRD_GROUP) => self.ip_pools.take(record, gaps),
+            ("clusterinformations", V3_GROUP) => self.v3_cluster_information.take(record, gaps),
+            ("ippools", V3_GROUP) => self.v3_ip_pools.take(record, gaps),
+            ("customresourcedefinitions", "apiextensions.k8s.io") => {
+                self.definitions.take(record, gaps);
+            }
+            _ => {}
+        }
+    }
+
+    fn api(&mut self, path: &str, record: &Record) {
+        let what = record.key.path();
+        let stem = api_stem(path);
+        match stem.as_str() {
+            "version" => {
+                self.version =
+                    Some(raw(&what, &record.body, |it: Version| it.git_version, &mut self.gaps));
+            }
+            "openid-v1-jwks" => {
+                let ids = |it: KeySet| SigningKeys {
+                    ids: it.keys.into_iter().map(|key| key.kid).collect(),
+                };
+                self.signing_keys = Some(raw(&what, &record.body, ids, &mut self.gaps));
+            }
+            "apis" => {
+                let names = |it: Groups| it.groups.into_iter().map(|group| group.name).collect();
+                if let Known::Known(names) = raw(&what, &record.body, names, &mut self.gaps) {
+                    self.groups = Some(names);
+                }
+            }
+            _ => {}
         }
     }
 }
 
 impl Sink for SnapshotBuilder {
-    fn record(&mut self, _record: &Record) {}
+    fn record(&mut self, record: &Record) {
+        match &record.key {
+            RecordKey::List(resource) => self.list(resource, record),
+            RecordKey::Api(path) => self.api(path, record),
+            RecordKey::Probe(node) => {
+                let (facts, gaps) = HostFacts::from_probe(node, &record.body);
+                self.hosts.insert(node.clone(), Known::Known(facts));
+                self.gaps.extend(gaps);
+            }
+            // Logs are evidence for people; no fact of the snapshot is read from them yet.
+            RecordKey::Log { .. } => {}
+        }
+    }
 
     fn gap(&mut self, gap: Gap) {
+        if let Some((RecordKey::Probe(node), _)) = RecordKey::from_path(&gap.what) {
+            self.hosts.entry(node).or_insert_with(|| Known::Unknown(gap.clone()));
+        }
         self.gaps.push(gap);
+    }
+}
+
+#[derive(Deserialize)]
+struct Version {
+    #[serde(rename = "gitVersion")]
+    git_version: String,
+}
+
+#[derive(Deserialize)]
+struct KeySet {
+    keys: Vec<Key>,
+}
+
+#[derive(Deserialize)]
+struct Key {
+    #[serde(default)]
+    kid: String,
+}
+
+#[derive(Deserialize)]
+struct Groups {
+    groups: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    name: String,
+}
+
+fn raw<R: DeserializeOwned, T>(
+    what: &str,
+    body: &[u8],
+    fact: impl FnOnce(R) -> T,
+    gaps: &mut Vec<Gap>,
+) -> Known<T> {
+    let value = list::value(body)
+        .and_then(|value| R::deserialize(value).map_err(|error| error.to_string()));
+    match value {
+        Ok(value) => Known::Known(fact(value)),
+        Err(error) => {
+            let gap = Gap::new(what, GapReason::Undecodable, error);
+            gaps.push(gap.clone());
+            Known::Unknown(gap)
+        }
+    }
+}
+
+/// One kind's list while it comes in.
+#[derive(Debug)]
+struct Collected<T> {
+    listing: Listing<T>,
+    /// Place of an object (`namespace/name`): two selectors may pick the same one.
+    places: HashMap<String, usize>,
+    /// Selectors whose last page said that there is more.
+    unfinished: BTreeSet<Option<String>>,
+}
+
+impl<T> Default for Collected<T> {
+    fn default() -> Self {
+        Self { listing: Listing::default(), places: HashMap::new(), unfinished: BTreeSet::new() }
+    }
+}
+
+impl<T: DeserializeOwned + Kept> Collected<T> {
+    fn take(&mut self, record: &Record, gaps: &mut Vec<Gap>) {
+        let path = record.key.path();
+        let extent = &record.extent;
+        self.listing.at = self.listing.at.max(Some(record.at));
+        if extent.form == Form::Table || (extent.form == Form::Metadata && !T::METADATA_IS_ENOUGH) {
+            return self.lacks(
+                Gap::new(path, GapReason::NotAsked, "whole objects were not asked for"),
+                gaps,
+            );
+        }
+        let page = match list::decode::<T>(&record.body) {
+            Ok(page) => page,
+            Err(no) => return self.lacks(Gap::new(path, no.why, no.detail), gaps),
+        };
+        let single = page.single.map(|name| format!("object={name}"));
+        let selector = extent.selector.clone().or(single);
+        let coverage = std::mem::take(&mut self.listing.coverage);
+        self.listing.coverage = coverage.and(selector.as_deref());
+        if page.more {
+            self.unfinished.insert(selector);
+        } else {
+            self.unfinished.remove(&selector);
+        }
+        for mut item in page.items {
+            item.scrub();
+            self.put(item);
+        }
+        for bad in page.bad {
+            self.lacks(
+                Gap::new(format!("{path}#{}", bad.name), GapReason::Undecodable, bad.detail),
+                gaps,
+            );
+        }
+        if !extent.complete {
+            self.lacks(Gap::new(path, incomplete(), "the answer was cut short"), gaps);
+        }
+    }
+
+    fn put(&mut self, item: T) {
+        let metadata = item.metadata();
+        let key = format!("{}/{}", metadata.namespace, metadata.name);
+        if let Some(place) = self.places.get(&key) {
+            self.listing.items[*place] = item;
+        } else {
+            self.places.insert(key, self.listing.items.len());
+            self.listing.items.push(item);
+        }
+    }
+
+    fn lacks(&mut self, gap: Gap, gaps: &mut Vec<Gap>) {
+        gaps.push(gap.clone());
+        self.listing.lacks(gap);
+    }
+}
+
+fn incomplete() -> GapReason {
+    GapReason::Other("Incomplete".to_owned())
+}
+
+impl<T> Listing<T> {
+    /// Keeps the reason why something is missing: the first one, but a failure rather than what nobody asked for.
+    fn lacks(&mut self, gap: Gap) {
+        match &self.gap {
+            Some(known) if known.why.is_failure() || !gap.why.is_failure() => {}
+            _ => self.gap = Some(gap),
+        }
+    }
+}
+
+/// What remains to be done when all records are there: gaps find their listings, and what nobody asked for becomes a gap.
+struct Last {
+    /// Gaps that came from outside.
+    given: Vec<Gap>,
+    all: Vec<Gap>,
+}
+
+impl Last {
+    fn listing<T>(&mut self, resource: &str, collected: Collected<T>) -> Listing<T> {
+        let path = format!("cluster/{resource}.json");
+        let mut listing = collected.listing;
+        if !collected.unfinished.is_empty() {
+            let gap = Gap::new(&path, incomplete(), "the server had more pages");
+            self.all.push(gap.clone());
+            listing.lacks(gap);
+        }
+        for gap in self.given.iter().filter(|gap| gap_matches(&gap.what, &path)) {
+            listing.lacks(gap.clone());
+        }
+        if listing.coverage == Coverage::None && listing.gap.is_none() {
+            let gap = Gap::new(&path, GapReason::NotAsked, "not asked for");
+            // The other group of Calico's kinds, and the definitions, are only asked for where they can tell something.
+            if !resource.contains(&format!(".{V3_GROUP}")) || resource.ends_with(CRD_GROUP) {
+                self.all.push(gap.clone());
+            }
+            listing.gap = Some(gap);
+        }
+        listing
+    }
+
+    fn raw<T>(&mut self, path: &str, fact: Option<Known<T>>) -> Known<T> {
+        if let Some(fact) = fact {
+            return fact;
+        }
+        let given = self.given.iter().find(|gap| gap_matches(&gap.what, path)).cloned();
+        let gap = given.unwrap_or_else(|| Gap::new(path, GapReason::NotAsked, "not asked for"));
+        self.all.push(gap.clone());
+        Known::Unknown(gap)
+    }
+
+    /// Nodes that were not probed: one gap when that is all of them.
+    fn hosts(&mut self, snapshot: &mut Snapshot) {
+        let not_asked = |node: &str| {
+            Gap::new(
+                format!("nodes/{node}/probe.txt"),
+                GapReason::NotAsked,
+                "the node was not probed",
+            )
+        };
+        if snapshot.hosts.is_empty() && !snapshot.nodes.items.is_empty() {
+            self.all.push(not_asked("*"));
+            return;
+        }
+        let missing = snapshot.nodes.items.iter().map(|node| node.metadata.name.as_str());
+        self.all.extend(missing.filter(|name| !snapshot.hosts.contains_key(*name)).map(not_asked));
     }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Known, Section};
+use super::probe::{self, ProbeFault};
+use super::{Gap, GapReason, Known, Section, Sections, kubeconfig, ls};
+use crate::calico::names::CONFLIST_NAME;
 
 /// From where the probe looked: it decides what it can have seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -89,4 +91,247 @@ pub struct FelixHealth {
     pub live: Known<bool>,
     /// What it said when it is not ready, for a person.
     pub says: String,
+}
+
+impl HostFacts {
+    /// Facts from a probe's text on `node`, and what is wrong with that text. It never fails: facts that cannot be had are unknown.
+    pub fn from_probe(node: &str, body: &[u8]) -> (Self, Vec<Gap>) {
+        let (sections, faults) = probe::parse(body);
+        let path = format!("nodes/{node}/probe.txt");
+        let gaps = faults.iter().map(|fault| fault_gap(&path, fault)).collect();
+        let cut: Vec<&str> = faults
+            .iter()
+            .filter_map(|fault| match fault {
+                ProbeFault::Truncated(id) => Some(id.as_str()),
+                ProbeFault::Duplicate(_) | ProbeFault::BadMarker(_) => None,
+            })
+            .collect();
+        let reader =
+            Reader { path: &path, vantage: vantage(&sections), sections: &sections, cut: &cut };
+        let facts = Self {
+            vantage: reader.vantage,
+            cni_kubeconfig: reader.cni_kubeconfig(),
+            cni_config_dir: reader.directory("ls-cni-net.d"),
+            cni_bin_dir: reader.directory("ls-cni-bin"),
+            felix: reader.felix(),
+            sections: BTreeMap::new(),
+        };
+        (Self { sections, ..facts }, gaps)
+    }
+
+    /// The file `name` of the CNI plugins' directory; absent only when the directory was listed.
+    pub fn binary(&self, name: &str) -> Known<&FileEntry> {
+        file(&self.cni_bin_dir, name)
+    }
+
+    /// The CNI configuration that install-cni writes; absent only when its directory was listed.
+    pub fn conflist(&self) -> Known<&FileEntry> {
+        file(&self.cni_config_dir, CONFLIST_NAME)
+    }
+
+    /// Header and claims of the CNI plugin's token.
+    pub fn cni_token(&self) -> Known<&TokenFacts> {
+        self.cni_kubeconfig.as_ref().and_then(|config| config.token.as_ref())
+    }
+
+    /// Hash of the CA that the CNI plugin trusts; compare with [`super::Snapshot::root_ca_sha256`].
+    pub fn cni_ca_sha256(&self) -> Known<&str> {
+        self.cni_kubeconfig
+            .as_ref()
+            .and_then(|config| config.ca_sha256.as_ref())
+            .map(String::as_str)
+    }
+}
+
+fn file<'a>(directory: &'a Known<Vec<FileEntry>>, name: &str) -> Known<&'a FileEntry> {
+    directory
+        .as_ref()
+        .and_then(|files| Known::from_option(files.iter().find(|file| file.name == name)))
+}
+
+fn fault_gap(path: &str, fault: &ProbeFault) -> Gap {
+    let what = fault.section().map_or_else(|| path.to_owned(), |id| format!("{path}#{id}"));
+    Gap::new(what, GapReason::Undecodable, fault.detail())
+}
+
+/// Probes without section `vantage` (the recordings, and such as were made by hand) ran on the host.
+fn vantage(sections: &Sections) -> Vantage {
+    match sections.get("vantage") {
+        Some(section) if section.text.trim() == "calico-node" => Vantage::CalicoNode,
+        _ => Vantage::Host,
+    }
+}
+
+/// Turns sections into facts.
+struct Reader<'a> {
+    path: &'a str,
+    vantage: Vantage,
+    sections: &'a Sections,
+    cut: &'a [&'a str],
+}
+
+impl Reader<'_> {
+    fn gap<T>(&self, id: &str, why: GapReason, detail: impl Into<String>) -> Known<T> {
+        Known::Unknown(Gap::new(format!("{}#{id}", self.path), why, detail))
+    }
+
+    /// The text of a section whose command read a file or a directory of the host.
+    fn content(&self, id: &str) -> Known<&str> {
+        let Some(section) = self.sections.get(id) else {
+            return if self.cut.contains(&id) {
+                self.gap(id, GapReason::Undecodable, "the probe's text ends within this section")
+            } else {
+                self.gap(id, GapReason::NotAsked, "the probe has no such section")
+            };
+        };
+        if section.rc == 0 {
+            return Known::Known(&section.text);
+        }
+        let says = section.text.lines().find(|line| !line.is_empty()).unwrap_or("no output");
+        let detail = format!("exit code {}: {says}", section.rc);
+        if section.text.contains("No such file") {
+            // A directory that the container does not mount looks just like one that is not there.
+            return if self.sees(id) {
+                Known::Absent
+            } else {
+                self.gap(id, GapReason::NotAsked, detail)
+            };
+        }
+        let why = match section.rc {
+            // Of `timeout`, and of a command that it had to kill.
+            124 | 137 => GapReason::TimedOut,
+            _ if section.text.contains("ermission denied") => GapReason::Forbidden,
+            _ => GapReason::Undecodable,
+        };
+        self.gap(id, why, detail)
+    }
+
+    /// True when "no such file" in this section means that the host has no such file.
+    fn sees(&self, id: &str) -> bool {
+        match self.vantage {
+            Vantage::Host => true,
+            // calico-node mounts net.d when its listing works; it never mounts the plugins' directory.
+            Vantage::CalicoNode => {
+                id == "calico-kubeconfig"
+                    && self.sections.get("ls-cni-net.d").is_some_and(|section| section.rc == 0)
+            }
+        }
+    }
+
+    fn cni_kubeconfig(&self) -> Known<CniKubeconfig> {
+        let what = format!("{}#calico-kubeconfig", self.path);
+        self.content("calico-kubeconfig").and_then(|text| kubeconfig::parse(&what, text))
+    }
+
+    fn directory(&self, id: &str) -> Known<Vec<FileEntry>> {
+        self.content(id).map(ls::parse)
+    }
+
+    fn felix(&self) -> Known<FelixHealth> {
+        let (ready, live) = (self.health("felix.readiness"), self.health("felix.liveness"));
+        if let (Known::Unknown(gap), Known::Unknown(_)) = (&ready, &live) {
+            return Known::Unknown(gap.clone());
+        }
+        let says = ["felix.readiness", "felix.liveness"]
+            .iter()
+            .filter_map(|id| self.sections.get(*id))
+            .filter(|section| section.rc != 0)
+            .map(|section| section.text.trim())
+            .find(|text| !text.is_empty());
+        Known::Known(FelixHealth { ready, live, says: says.unwrap_or_default().to_owned() })
+    }
+
+    /// Felix's own answer; a command that could not ask it (not found, timed out) is no answer.
+    fn health(&self, id: &str) -> Known<bool> {
+        match self.sections.get(id).map(|section| section.rc) {
+            Some(0) => Known::Known(true),
+            Some(rc @ (124 | 137)) => {
+                self.gap(id, GapReason::TimedOut, format!("exit code {rc}: no answer in time"))
+            }
+            Some(rc @ (126 | 127)) => self.gap(
+                id,
+                GapReason::Undecodable,
+                format!("exit code {rc}: the command is not there"),
+            ),
+            Some(_) => Known::Known(false),
+            None if self.cut.contains(&id) => {
+                self.gap(id, GapReason::Undecodable, "the probe's text ends within this section")
+            }
+            None => self.gap(id, GapReason::NotAsked, "the probe has no such section"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(text: &str) -> HostFacts {
+        HostFacts::from_probe("w1", text.as_bytes()).0
+    }
+
+    const LISTING: &str = "@@ls-cni-net.d rc=0 ms=1\n-rw------- 1 0 0 9 2026-11-21 12:03:47.6 +0000 10-calico.conflist\n@@end\n";
+    const NO_BIN: &str = "@@ls-cni-bin rc=2 ms=1\nls: cannot access '/opt/cni/bin': No such file or directory\n@@end\n";
+    const NO_CONFIG: &str =
+        "@@calico-kubeconfig rc=1 ms=1\ncat: x: No such file or directory\n@@end\n";
+
+    #[test]
+    fn absent_is_what_the_host_does_not_have() {
+        let facts = facts(&format!("{LISTING}{NO_BIN}{NO_CONFIG}"));
+        assert_eq!(facts.vantage, Vantage::Host);
+        assert_eq!(facts.cni_kubeconfig, Known::Absent);
+        assert_eq!(facts.binary("calico"), Known::Absent);
+        assert!(facts.conflist().known().is_some());
+    }
+
+    #[test]
+    fn calico_node_does_not_see_the_plugins() {
+        let from_pod = "@@vantage rc=0 ms=0\ncalico-node\n@@end\n";
+        let facts_with = facts(&format!("{from_pod}{LISTING}{NO_BIN}{NO_CONFIG}"));
+        assert_eq!(
+            facts_with.binary("calico").gap().map(|gap| &gap.why),
+            Some(&GapReason::NotAsked)
+        );
+        assert_eq!(facts_with.cni_kubeconfig, Known::Absent);
+        let unmounted = facts(&format!("{from_pod}{NO_CONFIG}"));
+        assert!(unmounted.cni_kubeconfig.gap().is_some(), "net.d may not be mounted");
+    }
+
+    #[test]
+    fn what_failed_otherwise_is_unknown() {
+        let why = |text: &str| facts(text).cni_kubeconfig.gap().map(|gap| gap.why.clone());
+        assert_eq!(why(""), Some(GapReason::NotAsked));
+        assert_eq!(
+            why("@@calico-kubeconfig rc=1 ms=1\ncat: x: Permission denied\n@@end\n"),
+            Some(GapReason::Forbidden)
+        );
+        assert_eq!(why("@@calico-kubeconfig rc=124 ms=1\n@@end\n"), Some(GapReason::TimedOut));
+        assert_eq!(why("@@calico-kubeconfig rc=0 ms=1\nclusters: ["), Some(GapReason::Undecodable));
+        assert_eq!(
+            why("@@calico-kubeconfig rc=0 ms=1\nclusters: [\n@@end\n"),
+            Some(GapReason::Undecodable)
+        );
+    }
+
+    #[test]
+    fn felix_speaks_for_itself() {
+        let health = |text: &str| facts(text).felix;
+        let good =
+            health("@@felix.readiness rc=0 ms=1\n@@end\n@@felix.liveness rc=0 ms=1\n@@end\n");
+        assert_eq!(good.known().unwrap().ready, Known::Known(true));
+        let bad = health("@@felix.readiness rc=1 ms=1\nnot ready: 503\n@@end\n");
+        let bad = bad.known().unwrap();
+        assert_eq!((&bad.ready, bad.says.as_str()), (&Known::Known(false), "not ready: 503"));
+        assert!(bad.live.gap().is_some());
+        assert!(health("@@felix.readiness rc=127 ms=1\n@@end\n").gap().is_some());
+        assert!(health("").gap().is_some());
+    }
+
+    #[test]
+    fn a_signature_is_not_kept() {
+        let text = "@@calico-kubeconfig rc=0 ms=1\nusers:\n- user:\n    token: eyJhIjoxfQ.eyJhIjoxfQ.c2lnbmF0dXJl\n@@end\n";
+        let facts = facts(text);
+        assert!(facts.cni_token().known().is_some());
+        assert!(!format!("{facts:?}").contains("c2lnbmF0dXJl"));
+    }
 }

@@ -4,28 +4,40 @@
 
 mod builder;
 mod coverage;
+mod facts;
+mod flavour;
 mod host;
 mod install;
 mod keys;
 mod known;
+mod kubeconfig;
+mod list;
 mod listing;
+mod ls;
+mod path;
 mod probe;
 mod record;
+mod scrub;
+mod secret;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub use builder::SnapshotBuilder;
+pub use builder::{KINDS, SnapshotBuilder};
 pub use coverage::{Coverage, Form};
 pub use host::{CniKubeconfig, FelixHealth, FileEntry, HostFacts, TokenFacts, Vantage};
 pub use install::{Install, InstallMethod};
 pub use keys::SigningKeys;
 pub use known::{Gap, GapReason, Known};
+pub use list::value as parse_document;
 pub use listing::Listing;
-pub use probe::{Section, Sections};
+pub use path::gap_matches;
+pub use probe::{ProbeFault, Section, Sections, parse as parse_probe};
 pub use record::{Extent, Provenance, Record, RecordKey, Resource, Sink};
+pub use scrub::{LAST_APPLIED, is_secret_name, keeps_config_map};
+pub use secret::{REDACTED, without_secrets};
 
 use sha2::{Digest, Sha256};
 

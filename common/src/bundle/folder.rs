@@ -1,0 +1,111 @@
+//! Finds the files of a bundle that is a folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::archive::{MAX_ENTRIES, MAX_FILE};
+use super::{BundleError, MANIFEST};
+use crate::snapshot::RecordKey;
+
+/// A bundle's folder and the files in it that are part of a bundle, by their paths there, sorted.
+#[derive(Debug)]
+pub(super) struct Folder {
+    root: PathBuf,
+    pub(super) paths: Vec<String>,
+}
+
+impl Folder {
+    /// Looks through `path`, or through the only folder in it when that one holds the bundle.
+    pub(super) fn open(path: &Path) -> Result<Self, BundleError> {
+        let root = root(path)?;
+        let mut walk = Walk { root: &root, seen: 0, paths: Vec::new() };
+        walk.enter("")?;
+        let mut paths = walk.paths;
+        paths.sort();
+        Ok(Self { root, paths })
+    }
+
+    pub(super) fn read(&self, path: &str) -> Result<Vec<u8>, BundleError> {
+        let file = self.root.join(path);
+        let size = fs::metadata(&file).map_err(BundleError::io("read", &file))?.len();
+        if size > MAX_FILE {
+            return Err(BundleError::TooLarge {
+                path: self.root.clone(),
+                what: format!("{path:?} has {size} bytes, a file may have {MAX_FILE}"),
+            });
+        }
+        fs::read(&file).map_err(BundleError::io("read", &file))
+    }
+}
+
+fn root(path: &Path) -> Result<PathBuf, BundleError> {
+    if path.join(MANIFEST).is_file() {
+        return Ok(path.to_owned());
+    }
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path).map_err(BundleError::io("read", path))? {
+        names.push(entry.map_err(BundleError::io("read", path))?.file_name());
+    }
+    names.sort();
+    match names.as_slice() {
+        [only] if path.join(only).join(MANIFEST).is_file() => Ok(path.join(only)),
+        [] => Err(BundleError::NotABundle {
+            path: path.to_owned(),
+            found: "an empty folder".to_owned(),
+        }),
+        names => {
+            let shown: Vec<_> = names.iter().take(5).map(|name| format!("{:?}", name.to_string_lossy())).collect();
+            Err(BundleError::NotABundle {
+                path: path.to_owned(),
+                found: format!("a folder with {}", shown.join(", ")),
+            })
+        }
+    }
+}
+
+struct Walk<'a> {
+    root: &'a Path,
+    seen: usize,
+    paths: Vec<String>,
+}
+
+impl Walk<'_> {
+    fn enter(&mut self, inside: &str) -> Result<(), BundleError> {
+        let folder = self.root.join(inside);
+        for entry in fs::read_dir(&folder).map_err(BundleError::io("read", &folder))? {
+            let entry = entry.map_err(BundleError::io("read", &folder))?;
+            // A name that is no UTF-8 is none of ours.
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let path = if inside.is_empty() { name } else { format!("{inside}/{name}") };
+            self.count()?;
+            let kind = entry.file_type().map_err(BundleError::io("read", &entry.path()))?;
+            if kind.is_dir() {
+                // Only these hold records: whatever else lies beside them is not looked at.
+                if ["cluster", "nodes", "logs"]
+                    .contains(&path.split('/').next().unwrap_or_default())
+                {
+                    self.enter(&path)?;
+                }
+            } else if RecordKey::from_path(&path).is_some() {
+                if !kind.is_file() {
+                    return Err(BundleError::Unsafe {
+                        path: self.root.to_owned(),
+                        entry: path,
+                        what: "no plain file",
+                    });
+                }
+                self.paths.push(path);
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self) -> Result<(), BundleError> {
+        self.seen += 1;
+        if self.seen > MAX_ENTRIES {
+            let what = format!("it has more than {MAX_ENTRIES} files");
+            return Err(BundleError::TooLarge { path: self.root.to_owned(), what });
+        }
+        Ok(())
+    }
+}

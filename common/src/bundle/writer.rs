@@ -1,0 +1,1 @@
+//! Writes a bundle from records as they come.

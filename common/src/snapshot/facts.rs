@@ -1,0 +1,66 @@
+//! Questions that checks ask of a snapshot.
+
+use super::{Coverage, Gap, GapReason, Known, Listing, Snapshot, kubeconfig};
+use crate::calico::names::{MANIFEST_NAMESPACE, ROOT_CA_CONFIG_MAP, ROOT_CA_KEY};
+use crate::slim::ServiceAccount;
+
+impl Snapshot {
+    /// SHA-256, in hex, of the cluster's CA: the PEM text of ConfigMap kube-root-ca.crt with its final newline. Every namespace has a
+    /// copy; that of Calico's namespace counts, then that of kube-system, then any.
+    pub fn root_ca_sha256(&self) -> Known<String> {
+        let calico = self.install.known().map(|install| install.namespace.as_str());
+        let in_namespace = |namespace: &str| {
+            let is_it = |name: &str, its: &str| {
+                name == ROOT_CA_CONFIG_MAP && (namespace.is_empty() || its == namespace)
+            };
+            self.config_maps
+                .items
+                .iter()
+                .filter(|map| is_it(&map.metadata.name, &map.metadata.namespace))
+                .find_map(|map| map.data.get(ROOT_CA_KEY).filter(|pem| !pem.is_empty()))
+        };
+        let pem = calico
+            .and_then(in_namespace)
+            .or_else(|| in_namespace(MANIFEST_NAMESPACE))
+            .or_else(|| in_namespace(""));
+        match pem {
+            Some(pem) => Known::Known(kubeconfig::pem_sha256(pem.as_bytes())),
+            None if self.config_maps.is_whole() => Known::Absent,
+            None => Known::Unknown(self.config_maps.gap.clone().unwrap_or_else(|| {
+                Gap::new(
+                    "cluster/configmaps.json",
+                    GapReason::NotAsked,
+                    "kube-root-ca.crt was not read",
+                )
+            })),
+        }
+    }
+
+    /// The ServiceAccount whose token the CNI plugin should use. Absent when Calico is installed without it, and when Calico is not installed.
+    pub fn cni_service_account(&self) -> Known<&ServiceAccount> {
+        self.install.as_ref().and_then(|install| {
+            let found = self.service_accounts.find("cluster/serviceaccounts.json", |account| {
+                account.metadata.name == install.cni_service_account
+                    && account.metadata.namespace == install.namespace
+            });
+            match found {
+                Known::Unknown(_) if self.service_accounts.covers_namespace(&install.namespace) => {
+                    Known::Absent
+                }
+                other => other,
+            }
+        })
+    }
+}
+
+impl<T> Listing<T> {
+    /// True when every object of `namespace` that exists is here.
+    pub fn covers_namespace(&self, namespace: &str) -> bool {
+        let covered = match &self.coverage {
+            Coverage::All => true,
+            Coverage::Selected(selectors) => selectors.contains(&format!("namespace={namespace}")),
+            Coverage::None => false,
+        };
+        covered && self.gap.is_none()
+    }
+}

@@ -1,0 +1,213 @@
+//! Decodes lists: a whole page at once when it is as it should be, else item by item.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::GapReason;
+
+/// What a page of a list held.
+#[derive(Debug)]
+pub(super) struct Page<T> {
+    pub(super) items: Vec<T>,
+    /// Items that could not be decoded.
+    pub(super) bad: Vec<BadItem>,
+    /// True when the server said that there is more.
+    pub(super) more: bool,
+    /// The name of the only object, when the answer was no list but one object.
+    pub(super) single: Option<String>,
+}
+
+/// An item that makes no sense.
+#[derive(Debug)]
+pub(super) struct BadItem {
+    /// `namespace/name`, or its place in the list.
+    pub(super) name: String,
+    pub(super) detail: String,
+}
+
+/// Why an answer is no list at all.
+#[derive(Debug)]
+pub(super) struct NoList {
+    pub(super) why: GapReason,
+    pub(super) detail: String,
+}
+
+#[derive(Deserialize)]
+struct Whole<T> {
+    #[serde(default)]
+    kind: String,
+    items: Vec<T>,
+    #[serde(default)]
+    metadata: Option<ListMetadata>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ListMetadata {
+    #[serde(rename = "continue")]
+    more: Option<String>,
+}
+
+/// Bytes of an item that are shown when it makes no sense.
+const EXCERPT: usize = 120;
+
+/// Decodes a page in JSON or YAML.
+pub(super) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<Page<T>, NoList> {
+    if let Ok(whole) = serde_json::from_slice::<Whole<T>>(body)
+        && whole.kind != "Table"
+    {
+        let more = whole.metadata.and_then(|it| it.more).is_some_and(|more| !more.is_empty());
+        return Ok(Page { items: whole.items, bad: Vec::new(), more, single: None });
+    }
+    let value = value(body).map_err(|detail| NoList { why: GapReason::Undecodable, detail })?;
+    item_by_item(value)
+}
+
+/// Any JSON or YAML.
+pub fn value(body: &[u8]) -> Result<Value, String> {
+    let text = std::str::from_utf8(body).map_err(|_| "not UTF-8 text".to_owned())?;
+    let text = text.trim_start_matches('\u{feff}');
+    match serde_json::from_str(text) {
+        Ok(value) => Ok(value),
+        Err(error) if text.trim_start().starts_with(['{', '[']) => {
+            Err(format!("not JSON: {error}"))
+        }
+        Err(_) => crate::yaml::from_str(text).map_err(|error| error.to_string()),
+    }
+}
+
+fn item_by_item<T: DeserializeOwned>(value: Value) -> Result<Page<T>, NoList> {
+    let undecodable =
+        |detail: &str| NoList { why: GapReason::Undecodable, detail: detail.to_owned() };
+    let Value::Object(mut list) = value else { return Err(undecodable("not a List")) };
+    let kind = list.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if kind == "Status" {
+        return Err(status(&list));
+    }
+    if kind == "Table" {
+        return Err(NoList {
+            why: GapReason::NotAsked,
+            detail: "a Table holds no objects".to_owned(),
+        });
+    }
+    let more = list
+        .get("metadata")
+        .and_then(|metadata| metadata.get("continue"))
+        .and_then(Value::as_str)
+        .is_some_and(|more| !more.is_empty());
+    let (values, single) = match list.remove("items") {
+        Some(Value::Array(items)) => (items, None),
+        // A nil slice in Go.
+        Some(Value::Null) => (Vec::new(), None),
+        None if !kind.is_empty() && !kind.ends_with("List") => {
+            let name = name_of(&list).unwrap_or_default();
+            (vec![Value::Object(list)], Some(name))
+        }
+        _ => return Err(undecodable("a List without items")),
+    };
+    let mut page = Page { items: Vec::with_capacity(values.len()), bad: Vec::new(), more, single };
+    for (place, value) in values.into_iter().enumerate() {
+        match item(value, place) {
+            Ok(item) => page.items.push(item),
+            Err(bad) => page.bad.push(bad),
+        }
+    }
+    Ok(page)
+}
+
+fn item<T: DeserializeOwned>(mut value: Value, place: usize) -> Result<T, BadItem> {
+    strip_nulls(&mut value);
+    let bad = |value: &Value, error: &str| {
+        let name = value.as_object().and_then(name_of).unwrap_or_else(|| format!("item {place}"));
+        let text = super::secret::without_secrets(&value.to_string()).into_owned();
+        let excerpt: String = text.chars().take(EXCERPT).collect();
+        BadItem { name, detail: format!("{error} in {excerpt}") }
+    };
+    if !value.is_object() {
+        return Err(bad(&value, "not an object"));
+    }
+    T::deserialize(&value).map_err(|error| bad(&value, &error.to_string()))
+}
+
+/// Go writes `null` where it means "nothing": absent and null are the same to every field we read.
+fn strip_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(strip_nulls);
+        }
+        Value::Array(values) => values.iter_mut().for_each(strip_nulls),
+        _ => {}
+    }
+}
+
+fn name_of(object: &Map<String, Value>) -> Option<String> {
+    let metadata = object.get("metadata")?;
+    let name = metadata.get("name")?.as_str()?;
+    Some(match metadata.get("namespace").and_then(Value::as_str) {
+        Some(namespace) => format!("{namespace}/{name}"),
+        None => name.to_owned(),
+    })
+}
+
+/// An answer of kind Status is an error of the API server.
+fn status(status: &Map<String, Value>) -> NoList {
+    let why = match status.get("code").and_then(Value::as_u64) {
+        Some(401 | 403) => GapReason::Forbidden,
+        Some(404) => GapReason::NotServed,
+        Some(408 | 504) => GapReason::TimedOut,
+        Some(502 | 503) => GapReason::Unreachable,
+        _ => GapReason::Undecodable,
+    };
+    let message = status.get("message").and_then(Value::as_str).unwrap_or("the API server said no");
+    NoList { why, detail: message.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slim::Pod;
+
+    fn names(page: &Page<Pod>) -> Vec<&str> {
+        page.items.iter().map(|pod| pod.metadata.name.as_str()).collect()
+    }
+
+    #[test]
+    fn one_bad_item_does_not_cost_the_others() {
+        let body = br#"{"kind":"List","items":[{"metadata":{"name":"a","labels":null}},
+            {"metadata":{"name":"b","namespace":"n"},"spec":{"containers":7}}, 5, {"metadata":{"name":"c"}}]}"#;
+        let page = decode::<Pod>(body).unwrap();
+        assert_eq!(names(&page), ["a", "c"]);
+        assert_eq!(page.bad.len(), 2);
+        assert_eq!(page.bad[0].name, "n/b");
+        assert!(page.bad[0].detail.contains("containers"), "{:?}", page.bad[0]);
+        assert_eq!(page.bad[1].name, "item 2");
+    }
+
+    #[test]
+    fn yaml_json_and_single_objects() {
+        let page = decode::<Pod>(b"apiVersion: v1\nkind: List\nitems:\n- metadata:\n    name: a\n")
+            .unwrap();
+        assert_eq!(names(&page), ["a"]);
+        assert!(page.single.is_none() && !page.more);
+        let page =
+            decode::<Pod>(br#"{"kind":"Pod","metadata":{"name":"a","namespace":"n"}}"#).unwrap();
+        assert_eq!(page.single.as_deref(), Some("n/a"));
+        let page = decode::<Pod>(br#"{"kind":"PodList","metadata":{"continue":"x"},"items":null}"#)
+            .unwrap();
+        assert!(page.more && page.items.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_list_says_why() {
+        let no = |body: &[u8]| decode::<Pod>(body).unwrap_err().why;
+        assert_eq!(no(br#"{"kind":"Status","code":403,"message":"no"}"#), GapReason::Forbidden);
+        assert_eq!(no(br#"{"kind":"Status","code":404}"#), GapReason::NotServed);
+        assert_eq!(no(br#"{"kind":"Table","rows":[]}"#), GapReason::NotAsked);
+        assert_eq!(no(br#"{"kind":"PodList"}"#), GapReason::Undecodable);
+        assert_eq!(no(br#"{"items":[{"#), GapReason::Undecodable);
+        assert_eq!(no(b"\xff\xfe"), GapReason::Undecodable);
+        assert_eq!(no(b""), GapReason::Undecodable);
+    }
+}
