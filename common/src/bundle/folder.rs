@@ -54,7 +54,8 @@ fn root(path: &Path) -> Result<PathBuf, BundleError> {
             found: "an empty folder".to_owned(),
         }),
         names => {
-            let shown: Vec<_> = names.iter().take(5).map(|name| format!("{:?}", name.to_string_lossy())).collect();
+            let shown: Vec<_> =
+                names.iter().take(5).map(|name| format!("{:?}", name.to_string_lossy())).collect();
             Err(BundleError::NotABundle {
                 path: path.to_owned(),
                 found: format!("a folder with {}", shown.join(", ")),

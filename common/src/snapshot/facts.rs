@@ -1,6 +1,6 @@
 //! Questions that checks ask of a snapshot.
 
-use super::{Coverage, Gap, GapReason, Known, Listing, Snapshot, kubeconfig};
+use super::{Gap, GapReason, Known, Snapshot, kubeconfig};
 use crate::calico::names::{MANIFEST_NAMESPACE, ROOT_CA_CONFIG_MAP, ROOT_CA_KEY};
 use crate::slim::ServiceAccount;
 
@@ -39,28 +39,7 @@ impl Snapshot {
     /// The ServiceAccount whose token the CNI plugin should use. Absent when Calico is installed without it, and when Calico is not installed.
     pub fn cni_service_account(&self) -> Known<&ServiceAccount> {
         self.install.as_ref().and_then(|install| {
-            let found = self.service_accounts.find("cluster/serviceaccounts.json", |account| {
-                account.metadata.name == install.cni_service_account
-                    && account.metadata.namespace == install.namespace
-            });
-            match found {
-                Known::Unknown(_) if self.service_accounts.covers_namespace(&install.namespace) => {
-                    Known::Absent
-                }
-                other => other,
-            }
+            self.service_account(&install.namespace, &install.cni_service_account)
         })
-    }
-}
-
-impl<T> Listing<T> {
-    /// True when every object of `namespace` that exists is here.
-    pub fn covers_namespace(&self, namespace: &str) -> bool {
-        let covered = match &self.coverage {
-            Coverage::All => true,
-            Coverage::Selected(selectors) => selectors.contains(&format!("namespace={namespace}")),
-            Coverage::None => false,
-        };
-        covered && self.gap.is_none()
     }
 }

@@ -200,7 +200,8 @@ fn cni_service_account(
         let is_own = |name: &str| name == CNI_SERVICE_ACCOUNT;
         let here = |it: &&ServiceAccount| it.metadata.namespace == set.metadata.namespace;
         let accounts = &snapshot.service_accounts;
-        !accounts.is_whole() || accounts.items.iter().filter(here).any(|it| is_own(&it.metadata.name))
+        !accounts.is_whole()
+            || accounts.items.iter().filter(here).any(|it| is_own(&it.metadata.name))
     });
     if own { CNI_SERVICE_ACCOUNT.to_owned() } else { NODE_AGENT.to_owned() }
 }

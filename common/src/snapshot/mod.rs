@@ -39,8 +39,6 @@ pub use record::{Extent, Provenance, Record, RecordKey, Resource, Sink};
 pub use scrub::{LAST_APPLIED, is_secret_name, keeps_config_map};
 pub use secret::{REDACTED, without_secrets};
 
-use sha2::{Digest, Sha256};
-
 use crate::calico::credentials::ClusterCredentials;
 use crate::calico::{ClusterInformation, IpPool, names};
 use crate::slim::{ConfigMap, DaemonSet, Deployment, Event, Namespace, Node, Pod, ServiceAccount};
@@ -155,14 +153,6 @@ impl Snapshot {
         }
     }
 
-    /// SHA-256, in hex, of the cluster's CA: of ConfigMap kube-root-ca.crt, which is the same in every namespace.
-    pub fn root_ca_sha256(&self) -> Known<String> {
-        self.config_maps
-            .find("cluster/configmaps.json", |it| it.metadata.name == names::ROOT_CA_CONFIG_MAP)
-            .and_then(|it| Known::from_option(it.data.get(names::ROOT_CA_KEY)))
-            .map(|pem| sha256_hex(pem.as_bytes()))
-    }
-
     /// Facts of `node`; unknown when it was not asked.
     pub fn host(&self, node: &str) -> Known<&HostFacts> {
         match self.hosts.get(node) {
@@ -174,8 +164,4 @@ impl Snapshot {
             )),
         }
     }
-}
-
-fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,1 +1,0 @@
-//! Writes a bundle from records as they come.
