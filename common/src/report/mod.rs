@@ -2,11 +2,13 @@
 
 mod escape;
 mod layout;
+mod plan_text;
 mod text;
 pub mod v1;
 
 pub use escape::escape;
 pub use layout::{TextOptions, number};
+pub use plan_text::{outcome, plan};
 pub use text::{catalogue, text};
 
 use serde::Serialize;
