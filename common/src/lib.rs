@@ -13,6 +13,8 @@ pub mod calico;
 pub mod checks;
 #[cfg(feature = "live")]
 pub mod cli;
+#[cfg(feature = "live")]
+pub mod cluster;
 pub mod findings;
 pub mod plan;
 pub mod report;
