@@ -49,6 +49,7 @@ fn daemon_pod(uid: &str, ready: &str) -> Pod {
     pod.metadata.name = format!("calico-node-{uid}");
     pod.metadata.uid = uid.into();
     pod.metadata.owner_references.push(OwnerReference {
+        api_version: "apps/v1".into(),
         kind: "DaemonSet".into(),
         name: "calico-node".into(),
         uid: "ds".into(),

@@ -38,6 +38,7 @@ fn calico_node(node: &str) -> Pod {
     let mut it = pod("kube-system", &format!("calico-node-{node}"), node);
     it.metadata.labels.insert("k8s-app".into(), "calico-node".into());
     it.metadata.owner_references.push(OwnerReference {
+        api_version: "apps/v1".into(),
         kind: "DaemonSet".into(),
         name: "calico-node".into(),
         uid: "uid-ds".into(),
