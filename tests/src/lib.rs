@@ -1,1 +1,4 @@
-//! tests
+//! Tests of the plugins as a user runs them, and the real Kubernetes they are tested on.
+
+#[cfg(unix)]
+pub mod testbed;

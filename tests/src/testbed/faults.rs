@@ -1,0 +1,252 @@
+//! Breaks things, the way they break in the field.
+
+use super::error::Error;
+use super::node::{Node, Service};
+use super::token::{self, Claims};
+use super::wait::wait_until;
+use super::{ClusterLock, Testbed, certificates, node_files};
+use sha2::{Digest as _, Sha256};
+use std::time::Duration;
+
+/// The kubeconfig of Calico's CNI plugin on a node.
+pub const CNI_KUBECONFIG: &str = "/etc/cni/net.d/calico-kubeconfig";
+/// Calico's CNI configuration on a node.
+pub const CONFLIST: &str = "/etc/cni/net.d/10-calico.conflist";
+/// Calico's CNI plugin on a node.
+pub const CNI_BINARY: &str = "/opt/cni/bin/calico";
+
+/// Files that faults move away, and what that does.
+pub(crate) const HIDDEN: [(&str, &str); 3] = [
+    (CONFLIST, "conflist moved away"),
+    (CNI_BINARY, "CNI plugin moved away"),
+    (CNI_KUBECONFIG, "CNI kubeconfig moved away"),
+];
+/// What such a file is called meanwhile; it is no name that containerd reads.
+pub(crate) const ASIDE: &str = ".testbed-aside";
+
+/// How long an expired token has been expired.
+const EXPIRED_SINCE: Duration = Duration::from_secs(3600);
+
+/// Something broken on a node, put right when dropped, also by a panicking test.
+#[derive(Debug)]
+#[must_use = "the fault is undone when this is dropped"]
+pub struct Fault {
+    node: Node,
+    undo: Option<Undo>,
+}
+
+/// How a node gets back what it had.
+#[derive(Debug)]
+enum Undo {
+    MoveBack(&'static str),
+    Write { path: &'static str, content: Vec<u8> },
+    Start(Service),
+}
+
+impl Fault {
+    /// Puts right what was broken; says if that fails.
+    pub fn undo(mut self) -> Result<(), Error> {
+        self.heal()
+    }
+
+    /// Leaves it broken: what the test does next repairs it.
+    pub fn forget(mut self) {
+        self.undo = None;
+    }
+
+    fn heal(&mut self) -> Result<(), Error> {
+        match self.undo.take() {
+            None => Ok(()),
+            // Who moved it back already, or replaced it, is not to be disturbed.
+            Some(Undo::MoveBack(path)) if self.node.has(path)? => {
+                self.node.remove(&format!("{path}{ASIDE}"))
+            }
+            // Renamed within the folder: containerd notices that, but not a file that is moved in from elsewhere.
+            Some(Undo::MoveBack(path)) => self.node.rename(&format!("{path}{ASIDE}"), path),
+            Some(Undo::Write { path, content }) => self.node.write(path, &content, "0600"),
+            Some(Undo::Start(service)) => self.node.start_service(service),
+        }
+    }
+}
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        // The next one to lease the node repairs what this could not.
+        drop(self.heal());
+    }
+}
+
+/// What a re-initialised control plane has that is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// A new CA with the old subject: all certificates and kubeconfigs are new.
+    Authority,
+    /// A new key for service-account tokens; tokens of the old one are refused.
+    SigningKey,
+    /// Both, as `kubeadm init phase certs all` does when /etc/kubernetes/pki was lost.
+    Both,
+}
+
+impl Testbed {
+    /// Deletes ServiceAccount kube-system/calico-cni-plugin and makes it again: tokens of the old one are refused (another uid).
+    ///
+    /// Every node is hit. [`Testbed::heal_credentials`] puts it right.
+    pub fn recreate_service_account(&self, _lock: &ClusterLock) -> Result<(), Error> {
+        let account = ["serviceaccount", "calico-cni-plugin", "--namespace=kube-system"];
+        self.kubectl(&[&["delete"], account.as_slice()].concat())?;
+        self.kubectl(&[&["create"], account.as_slice()].concat()).map(drop)
+    }
+
+    /// Writes a token into the node's CNI kubeconfig that is right in every respect, but expired an hour ago.
+    pub fn expire_token(&self, node: &Node) -> Result<Fault, Error> {
+        let before = node.read_text(CNI_KUBECONFIG)?;
+        let uid = self.field(
+            &["serviceaccount", "calico-cni-plugin", "--namespace=kube-system"],
+            "{.metadata.uid}",
+        )?;
+        let expires = jiff::Timestamp::now().as_second()
+            - i64::try_from(EXPIRED_SINCE.as_secs()).unwrap_or_default();
+        let claims = Claims {
+            namespace: "kube-system",
+            service_account: "calico-cni-plugin",
+            uid: &uid,
+            issued: expires - 24 * 3600,
+            expires,
+        };
+        replace_token(node, &before, &token::sign(self.layout(), claims)?)
+    }
+
+    /// Moves Calico's CNI plugin away.
+    pub fn hide_cni_binary(&self, node: &Node) -> Result<Fault, Error> {
+        hide(node, CNI_BINARY)
+    }
+
+    /// Moves Calico's CNI configuration away.
+    pub fn hide_conflist(&self, node: &Node) -> Result<Fault, Error> {
+        hide(node, CONFLIST)
+    }
+
+    /// Moves the CNI plugin's kubeconfig away.
+    pub fn hide_cni_kubeconfig(&self, node: &Node) -> Result<Fault, Error> {
+        hide(node, CNI_KUBECONFIG)
+    }
+
+    /// Stops a service until the fault is undone.
+    pub fn stop_service(&self, node: &Node, service: Service) -> Result<Fault, Error> {
+        node.stop_service(service)?;
+        Ok(Fault { node: node.clone(), undo: Some(Undo::Start(service)) })
+    }
+
+    /// Re-initialises the control plane on the same etcd. Kubelets, kube-proxies and the administrator's kubeconfig follow a
+    /// new CA and restart; Calico's pods do not, as in the field. [`Testbed::heal_credentials`] puts the rest right.
+    pub fn renew(&self, renewal: Renewal, _lock: &ClusterLock) -> Result<(), Error> {
+        let control_plane = self.control_plane();
+        let names: Vec<String> = self.nodes().iter().map(|node| node.name().to_owned()).collect();
+        control_plane.stop_api()?;
+        if renewal != Renewal::SigningKey {
+            certificates::replace_authority(self.layout(), &names)?;
+            control_plane.write_kubeconfigs()?;
+        }
+        if renewal != Renewal::Authority {
+            certificates::replace_service_account_key(self.layout())?;
+        }
+        control_plane.start_api()?;
+        if renewal != Renewal::SigningKey {
+            for node in self.nodes() {
+                self.hand_out_credentials(node)?;
+            }
+            self.wait_root_ca_published()?;
+        }
+        self.wait_nodes_heard_of()
+    }
+
+    fn hand_out_credentials(&self, node: &Node) -> Result<(), Error> {
+        for (path, content) in node_files::credentials(self.layout(), node.name())? {
+            node.write(&path, content.as_bytes(), "0600")?;
+        }
+        node.restart_service(Service::Kubelet)?;
+        node.restart_service(Service::KubeProxy)
+    }
+
+    /// The controller manager writes the new CA to ConfigMap kube-root-ca.crt of every namespace, from which pods get it.
+    fn wait_root_ca_published(&self) -> Result<(), Error> {
+        let path = self.layout().pki().join("ca.crt");
+        let wanted = std::fs::read_to_string(&path).map_err(|source| Error::File {
+            what: "read",
+            path,
+            source,
+        })?;
+        wait_until("kube-root-ca.crt holds the new CA", Duration::from_secs(60), || {
+            let get = [
+                "get",
+                "configmap",
+                "kube-root-ca.crt",
+                "--namespace=kube-system",
+                "--output=jsonpath={.data.ca\\.crt}",
+            ];
+            match self.kubectl(&get) {
+                Ok(found) if found.trim() == wanted.trim() => Ok(()),
+                Ok(_) => Err("the old CA".to_owned()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+    }
+
+    /// Waits until every kubelet has renewed its lease since now.
+    fn wait_nodes_heard_of(&self) -> Result<(), Error> {
+        let renewed = |node: &Node| {
+            self.field(&["lease", node.name(), "--namespace=kube-node-lease"], "{.spec.renewTime}")
+        };
+        for node in self.nodes() {
+            let before = renewed(node)?;
+            let what = format!("kubelet of {} renews its lease", node.name());
+            wait_until(&what, Duration::from_secs(60), || match renewed(node) {
+                Ok(now) if now != before => Ok(()),
+                Ok(now) => Err(now),
+                Err(error) => Err(error.to_string()),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Restarts calico-node everywhere, which writes good credentials to every node, and waits until all is Ready.
+    pub fn heal_credentials(&self) -> Result<(), Error> {
+        self.nodes().iter().try_for_each(|node| self.restart_calico_node(node))?;
+        self.wait_ready()
+    }
+
+    /// The `kid` in the headers of tokens that the API server issues now.
+    pub fn signing_key_id(&self) -> Result<String, Error> {
+        token::key_id(self.layout())
+    }
+
+    /// The SHA-256 of a node's CNI kubeconfig, to see whether it was written anew without reading its token.
+    pub fn cni_kubeconfig_hash(&self, node: &Node) -> Result<Option<String>, Error> {
+        let content = node.read(CNI_KUBECONFIG)?;
+        Ok(content.map(|content| {
+            Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+        }))
+    }
+}
+
+fn hide(node: &Node, path: &'static str) -> Result<Fault, Error> {
+    node.rename(path, &format!("{path}{ASIDE}"))?;
+    Ok(Fault { node: node.clone(), undo: Some(Undo::MoveBack(path)) })
+}
+
+fn replace_token(node: &Node, kubeconfig: &str, token: &str) -> Result<Fault, Error> {
+    let lines = kubeconfig.lines().map(|line| match line.split_once("token:") {
+        Some((start, _)) => format!("{start}token: {token}"),
+        None => line.to_owned(),
+    });
+    let after = lines.collect::<Vec<_>>().join("\n") + "\n";
+    if after.trim() == kubeconfig.trim() {
+        return Err(Error::Odd {
+            what: format!("{CNI_KUBECONFIG} of {}", node.name()),
+            why: "it has no token".to_owned(),
+        });
+    }
+    node.write(CNI_KUBECONFIG, after.as_bytes(), "0600")?;
+    let undo = Undo::Write { path: CNI_KUBECONFIG, content: kubeconfig.as_bytes().to_owned() };
+    Ok(Fault { node: node.clone(), undo: Some(undo) })
+}
