@@ -15,6 +15,8 @@ pub mod checks;
 pub mod cli;
 #[cfg(feature = "live")]
 pub mod cluster;
+#[cfg(feature = "live")]
+pub mod execute;
 pub mod findings;
 pub mod plan;
 pub mod report;

@@ -68,10 +68,10 @@ fn snapshot(nodes: usize) -> Snapshot {
         .items
         .push(DaemonSet { metadata: named("calico-node", "uid-ds"), ..DaemonSet::default() });
     it.service_accounts.items.push(ServiceAccount { metadata: named("calico-cni-plugin", "sa") });
-    it.nodes.coverage = Coverage::All;
-    it.pods.coverage = Coverage::All;
-    it.daemon_sets.coverage = Coverage::All;
-    it.service_accounts.coverage = Coverage::All;
+    (it.nodes.coverage, it.nodes.gap) = (Coverage::All, None);
+    (it.pods.coverage, it.pods.gap) = (Coverage::All, None);
+    (it.daemon_sets.coverage, it.daemon_sets.gap) = (Coverage::All, None);
+    (it.service_accounts.coverage, it.service_accounts.gap) = (Coverage::All, None);
     it.install = Known::Known(Install {
         method: InstallMethod::Manifest,
         namespace: "kube-system".into(),

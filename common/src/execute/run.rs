@@ -1,0 +1,256 @@
+//! Carries out a plan, step by step: guards, journal, action, verification. Stops at the first step that fails.
+
+use std::time::Duration;
+
+use super::journal::{Entry, JournalError};
+use super::{
+    Activity, Clock, Consent, GuardFailure, Journal, Operations, PerformError, Performed, Progress,
+    Reporter, Stop,
+};
+use crate::plan::{
+    Applicability, Outcome, Plan, RunResult, Step, StepOutcome, StepState, Verdict, Verification,
+    Verified, describe, judge,
+};
+use crate::snapshot::without_secrets;
+
+/// Time between two looks at a condition.
+const POLL: Duration = Duration::from_secs(1);
+
+/// Everything a run needs.
+pub struct Executor<'a, O, C> {
+    /// The world.
+    pub operations: &'a O,
+    /// Time.
+    pub clock: &'a C,
+    /// The run's journal, fresh from [`Journal::create`].
+    pub journal: &'a mut Journal,
+    /// Who wants to know.
+    pub reporter: &'a mut dyn Reporter,
+    /// The user's wish to stop.
+    pub stop: &'a Stop,
+}
+
+/// How a step ended, and whether the run goes on.
+struct Ended {
+    state: StepState,
+    /// None: the next step follows.
+    run: Option<RunResult>,
+}
+
+impl Ended {
+    fn failed(why: impl AsRef<str>) -> Self {
+        Self { state: StepState::Failed { why: scrub(why.as_ref()) }, run: Some(RunResult::Failed) }
+    }
+
+    fn refused(why: impl AsRef<str>) -> Self {
+        Self { run: Some(RunResult::Refused), ..Self::failed(why) }
+    }
+
+    fn interrupted(state: StepState) -> Self {
+        Self { state, run: Some(RunResult::Interrupted) }
+    }
+}
+
+/// A step that is being carried out.
+#[derive(Clone, Copy)]
+struct Current<'a> {
+    number: usize,
+    of: usize,
+    step: &'a Step,
+    began: Duration,
+}
+
+impl<O: Operations, C: Clock> Executor<'_, O, C> {
+    /// Carries `plan` out. Fails only when the journal cannot be kept: then nothing more is done, because nobody could
+    /// tell what was.
+    pub async fn run(mut self, plan: &Plan, consent: Consent) -> Result<Outcome, JournalError> {
+        consent.spend();
+        let began = self.clock.elapsed();
+        let mut steps: Vec<StepOutcome> = Vec::new();
+        let mut result = None;
+        for (index, step) in plan.steps.iter().enumerate() {
+            if result.is_none() && self.stop.is_requested() {
+                result = Some(RunResult::Interrupted);
+            }
+            if result.is_some() {
+                steps.push(outcome(step, StepState::Pending));
+                continue;
+            }
+            let began = self.clock.elapsed();
+            let current = Current { number: index + 1, of: plan.steps.len(), step, began };
+            let mut verified = Vec::new();
+            let ended = self.step(current, &steps, &mut verified).await?;
+            let done = StepOutcome {
+                verified,
+                seconds: self.clock.elapsed().saturating_sub(began).as_secs(),
+                ..outcome(step, ended.state)
+            };
+            if !matches!(done.state, StepState::Pending | StepState::Started) {
+                self.note(step, &done.state)?;
+            }
+            self.tell(current, Activity::Ended(&done));
+            steps.push(done);
+            result = ended.run;
+        }
+        let result = result.unwrap_or(RunResult::Done);
+        self.journal.write(&Entry::End { at: self.clock.now(), result })?;
+        let seconds = self.clock.elapsed().saturating_sub(began).as_secs();
+        Ok(Outcome { plan: plan.id.clone(), result, steps, seconds })
+    }
+
+    async fn step(
+        &mut self,
+        current: Current<'_>,
+        before: &[StepOutcome],
+        verified: &mut Vec<Verified>,
+    ) -> Result<Ended, JournalError> {
+        let step = current.step;
+        if let Some(why) = inadmissible(step, before) {
+            return Ok(Ended::refused(why));
+        }
+        self.tell(current, Activity::Guarding);
+        let mut already = match self.guards(step).await {
+            Ok(already) => already,
+            Err(ended) => return Ok(ended),
+        };
+        let mut unclear = None;
+        if already.is_none() {
+            if self.stop.is_requested() {
+                return Ok(Ended::interrupted(StepState::Pending));
+            }
+            self.note(step, &StepState::Started)?;
+            self.tell(current, Activity::Acting);
+            match self.operations.perform(&step.action).await {
+                Ok(Performed::Acted) => {}
+                Ok(Performed::AlreadyRight(why)) => already = Some(why),
+                Err(PerformError::Rejected(why)) => {
+                    return Ok(Ended::failed(format!("{}: {why}", describe::action(&step.action))));
+                }
+                Err(error @ PerformError::Unclear(_)) => unclear = Some(error.to_string()),
+            }
+        }
+        for verification in &step.verify {
+            if let Err(mut ended) = self.verify(current, verification).await {
+                if let (StepState::Failed { why }, Some(unclear)) = (&mut ended.state, &unclear) {
+                    *why = scrub(&format!("{unclear}; then: {why}"));
+                }
+                if already.is_some() && ended.state == StepState::Started {
+                    ended.state = StepState::Pending;
+                }
+                return Ok(ended);
+            }
+            let after_seconds = self.clock.elapsed().saturating_sub(current.began).as_secs();
+            verified.push(Verified { what: describe::met(&verification.condition), after_seconds });
+        }
+        let state = match already {
+            Some(why) => StepState::Skipped { why: scrub(&why) },
+            None => StepState::Done,
+        };
+        Ok(Ended { state, run: None })
+    }
+
+    /// Looks at all guards. `Some` when there is nothing to do any more; then the others were still looked at.
+    async fn guards(&self, step: &Step) -> Result<Option<String>, Ended> {
+        let mut already = None;
+        for guard in &step.guards {
+            let answer = tokio::select! {
+                biased;
+                answer = self.operations.guard(guard) => answer,
+                () = self.stop.requested() => return Err(Ended::interrupted(StepState::Pending)),
+            };
+            match answer {
+                Ok(()) => {}
+                Err(GuardFailure::AlreadyRight(why)) => already = Some(why),
+                Err(error @ GuardFailure::Refused(_)) => {
+                    return Err(Ended::refused(error.to_string()));
+                }
+                Err(error @ GuardFailure::Unreadable(_)) => {
+                    return Err(Ended::failed(error.to_string()));
+                }
+            }
+        }
+        Ok(already)
+    }
+
+    /// Waits for one condition. What cannot be seen is looked at again until the time is over: the API server may be
+    /// restarting.
+    async fn verify(&mut self, current: Current<'_>, wanted: &Verification) -> Result<(), Ended> {
+        let limit = Duration::from_secs(wanted.within_seconds);
+        let began = self.clock.elapsed();
+        let mut why: Option<String> = None;
+        loop {
+            let elapsed = self.clock.elapsed().saturating_sub(began);
+            let left = limit.saturating_sub(elapsed);
+            if left.is_zero() {
+                let what = describe::condition(&wanted.condition);
+                let last = why.unwrap_or_else(|| "no answer".to_owned());
+                let limit = limit.as_secs();
+                return Err(Ended::failed(format!("not true after {limit} s: {what}: {last}")));
+            }
+            let condition = &wanted.condition;
+            let waiting = Activity::Waiting { condition, why: why.as_deref(), elapsed, limit };
+            self.tell(current, waiting);
+            let seen = tokio::select! {
+                biased;
+                seen = self.operations.observe(condition) => Some(seen),
+                () = self.stop.requested() => return Err(Ended::interrupted(StepState::Started)),
+                () = self.clock.sleep(left) => None,
+            };
+            match seen.map(|seen| seen.map(|seen| judge(condition, &seen))) {
+                Some(Ok(Verdict::Met)) => return Ok(()),
+                Some(Ok(Verdict::Failed(reason))) => return Err(Ended::failed(reason)),
+                Some(Ok(Verdict::NotYet(reason))) => why = Some(scrub(&reason)),
+                Some(Err(error)) => why = Some(scrub(&error.to_string())),
+                None => continue,
+            }
+            tokio::select! {
+                biased;
+                () = self.stop.requested() => return Err(Ended::interrupted(StepState::Started)),
+                () = self.clock.sleep(POLL) => {}
+            }
+        }
+    }
+
+    fn note(&mut self, step: &Step, state: &StepState) -> Result<(), JournalError> {
+        let at = self.clock.now();
+        self.journal.write(&Entry::Step { at, step: step.id.clone(), state: state.clone() })
+    }
+
+    fn tell(&mut self, current: Current<'_>, activity: Activity<'_>) {
+        let Current { number, of, step, .. } = current;
+        self.reporter.tell(&Progress { number, of, step, activity });
+    }
+}
+
+/// Why a step must not be begun, whatever the cluster looks like.
+fn inadmissible(step: &Step, before: &[StepOutcome]) -> Option<String> {
+    if step.applicability == Applicability::Manual {
+        return Some("only a person can do this".to_owned());
+    }
+    if step.verify.is_empty() {
+        return Some("the step does not say how to verify itself".to_owned());
+    }
+    let is_done = |id: &crate::plan::StepId| {
+        before.iter().any(|it| {
+            it.id == *id && matches!(it.state, StepState::Done | StepState::Skipped { .. })
+        })
+    };
+    let missing = step.after.iter().find(|id| !is_done(id))?;
+    Some(format!("{missing} must be done before"))
+}
+
+/// Foreign text as it may be kept and shown: an error may quote what was sent.
+fn scrub(text: &str) -> String {
+    without_secrets(text).into_owned()
+}
+
+fn outcome(step: &Step, state: StepState) -> StepOutcome {
+    StepOutcome {
+        id: step.id.clone(),
+        title: step.title.clone(),
+        node: step.node.clone(),
+        state,
+        verified: Vec::new(),
+        seconds: 0,
+    }
+}
