@@ -18,6 +18,8 @@ pub mod cluster;
 #[cfg(feature = "live")]
 pub mod execute;
 pub mod findings;
+#[cfg(feature = "live")]
+pub mod node;
 pub mod plan;
 pub mod report;
 pub mod slim;

@@ -55,7 +55,8 @@ impl ProbeFault {
 const EXCERPT: usize = 60;
 
 /// Parses a probe's text. Every input is accepted: what makes no sense is a fault. Lines outside of sections are skipped, a
-/// section is ended by nothing but `@@end` alone on a line, and CRLF is read as LF in sections that start with it.
+/// section is ended by nothing but `@@end` alone on a line, lines that start with `@@@` lose one `@` (the probe adds one to every line of
+/// output that starts with `@@`), and CRLF is read as LF in sections that start with it.
 /// Secrets that should not be there are taken out (see [`without_secrets`]), except whole values that only the parsers of
 /// [`super::HostFacts`] can reduce to facts.
 pub fn parse(body: &[u8]) -> (Sections, Vec<ProbeFault>) {
@@ -104,6 +105,7 @@ fn text<'a>(lines: &mut impl Iterator<Item = &'a str>, crlf: bool) -> Option<Str
         if line.trim_end_matches(['\r', '\n']) == "@@end" {
             return Some(text);
         }
+        let line = if line.starts_with("@@@") { &line[1..] } else { line };
         match line.strip_suffix("\r\n") {
             Some(line) if crlf => {
                 text.push_str(line);
@@ -169,9 +171,12 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read(text in "([a-z@ ]{0,9}\n){0,9}", rc in any::<i32>(), ms in any::<u64>()) {
-            prop_assume!(!text.lines().any(|line| line == "@@end"));
-            let (sections, faults) = parse(format!("@@id rc={rc} ms={ms}\n{text}@@end\n").as_bytes());
+        fn what_is_written_is_read(text in "([a-z@ ]{0,9}\n|@@end\n|@@@end\n){0,9}", rc in any::<i32>(), ms in any::<u64>()) {
+            let escaped: String = text
+                .split_inclusive('\n')
+                .map(|line| if line.starts_with("@@") { format!("@{line}") } else { line.to_owned() })
+                .collect();
+            let (sections, faults) = parse(format!("@@id rc={rc} ms={ms}\n{escaped}@@end\n").as_bytes());
             prop_assert_eq!(faults, []);
             prop_assert_eq!(&sections["id"], &Section { rc, ms, text });
         }

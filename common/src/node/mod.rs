@@ -1,0 +1,55 @@
+//! Reaching a node: the probe, run through its calico-node pod. It creates nothing.
+
+#[cfg(test)]
+mod probe_tests;
+
+use std::time::Duration;
+
+use crate::cluster::{ApiError, Cluster, ExecRequest};
+use crate::slim::Pod;
+
+/// The probe, as an administrator may read and run it (`--print-script`).
+pub const PROBE_SCRIPT: &str = include_str!("probe.sh");
+
+/// The container of a calico-node pod that the probe runs in; canal's pods call it so as well.
+pub const PROBE_CONTAINER: &str = "calico-node";
+
+/// Time that the probe of one node may take; it usually takes a fraction of a second.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Largest output of a probe in bytes: some forty full sections.
+const PROBE_LIMIT: usize = 10 * 1024 * 1024;
+
+/// Runs the probe in a running calico-node pod and gives its text (see [`crate::snapshot::parse_probe`]).
+///
+/// The script goes in by standard input and ends itself with `exit`, because the end of input cannot be signalled to
+/// servers before 1.30.
+///
+/// # Errors
+/// When the command cannot be run, does not end in time, or prints something that is no probe.
+pub async fn probe(cluster: &Cluster, pod: &Pod) -> Result<Vec<u8>, ApiError> {
+    let request = ExecRequest {
+        namespace: &pod.metadata.namespace,
+        pod: &pod.metadata.name,
+        container: PROBE_CONTAINER,
+        command: &["/bin/sh", "-s"],
+        stdin: Some(PROBE_SCRIPT.as_bytes()),
+        limit_bytes: PROBE_LIMIT,
+        timeout: PROBE_TIMEOUT,
+    };
+    let output = cluster.exec(&request).await?;
+    if output.exit_code == 0 && is_probe(&output.stdout) {
+        return Ok(output.stdout);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.lines().next_back().unwrap_or_default();
+    Err(ApiError::Other {
+        attempted: format!("probe node {} through {}", pod.spec.node_name, pod.full_name()),
+        message: format!("the probe ended with exit code {}: {said}", output.exit_code),
+    })
+}
+
+/// The first section is always the vantage, and every section is ended.
+fn is_probe(text: &[u8]) -> bool {
+    text.starts_with(b"@@vantage ") && text.ends_with(b"@@end\n")
+}

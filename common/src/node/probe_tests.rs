@@ -1,0 +1,217 @@
+//! The probe under every shell of this machine, against a made-up root directory.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::PROBE_SCRIPT;
+use crate::snapshot::{HostFacts, Known, Section, Vantage, parse_probe};
+
+const SIGNATURE: &str = "c2lnbmF0dXJlLW9mLXRoZS10b2tlbg";
+/// `{"alg":"RS256","kid":"k1"}` and `{"exp":1800000000}`.
+const HEADER_AND_CLAIMS: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImsxIn0.eyJleHAiOjE4MDAwMDAwMDB9";
+
+/// Shells to try: those that are installed, and busybox's when there is a busybox.
+fn shells() -> Vec<Vec<&'static str>> {
+    let all =
+        [vec!["dash"], vec!["bash"], vec!["bash", "--posix"], vec!["busybox", "sh"], vec!["sh"]];
+    let runs = |shell: &Vec<&str>| {
+        Command::new(shell[0])
+            .args(&shell[1..])
+            .args(["-c", "exit 0"])
+            .status()
+            .is_ok_and(|it| it.success())
+    };
+    let shells: Vec<_> = all.into_iter().filter(runs).collect();
+    assert!(!shells.is_empty(), "no shell to test the probe with");
+    shells
+}
+
+/// Runs the probe as an exec does: the script by standard input, the input never ended.
+fn run(shell: &[&str], root: &Path) -> String {
+    use std::io::Write;
+    let mut child = Command::new(shell[0])
+        .args(&shell[1..])
+        .arg("-s")
+        .env("CALICO_PROBE_ROOT", root)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(PROBE_SCRIPT.as_bytes()).unwrap();
+    stdin.flush().unwrap();
+    let mut text = Vec::new();
+    std::io::Read::read_to_end(child.stdout.as_mut().unwrap(), &mut text).unwrap();
+    assert!(child.wait().unwrap().success(), "{shell:?}");
+    drop(stdin);
+    String::from_utf8(text).unwrap()
+}
+
+/// Runs the probe under each shell; each must print a well-formed text.
+fn each(root: &Path, check: impl Fn(&str, &BTreeMap<String, Section>, &str)) {
+    for shell in shells() {
+        let text = run(&shell, root);
+        let (sections, faults) = parse_probe(text.as_bytes());
+        assert_eq!(faults, [], "{shell:?}: {text}");
+        assert!(super::is_probe(text.as_bytes()), "{shell:?}: {text}");
+        check(&shell.join(" "), &sections, &text);
+    }
+}
+
+fn write(root: &Path, path: &str, text: impl AsRef<[u8]>) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn kubeconfig(token: &str, ca: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Config\nclusters:\n- name: local\n  cluster:\n    server: https://10.96.0.1:443\n    \
+         certificate-authority-data: \"{ca}\"\nusers:\n- name: calico\n  user:\n    token: {token}\n    \
+         password: hunter2\ncontexts:\n- name: c\n  context:\n    cluster: local\n    user: calico\n\
+         current-context: c\n"
+    )
+}
+
+#[test]
+fn credentials_are_reduced_to_facts() {
+    let root = tempfile::Builder::new().prefix("a root ").tempdir().unwrap();
+    let pem = "-----BEGIN CERTIFICATE-----\nx\n\n";
+    let ca = STANDARD.encode(pem);
+    let token = format!("\"{HEADER_AND_CLAIMS}.{SIGNATURE}\"");
+    write(root.path(), "host/etc/cni/net.d/calico-kubeconfig", kubeconfig(&token, &ca));
+    each(root.path(), |shell, sections, text| {
+        assert!(!text.contains(SIGNATURE) && !text.contains("hunter2"), "{shell}");
+        assert!(text.contains(HEADER_AND_CLAIMS), "{shell}");
+        assert_eq!(sections["vantage"].text, "calico-node\n");
+        assert!(!sections.contains_key("ls-cni-bin"), "{shell}");
+        let (facts, _) = HostFacts::from_probe("n", text.as_bytes());
+        assert_eq!(facts.vantage, Vantage::CalicoNode);
+        let Known::Known(found) = facts.cni_kubeconfig else { panic!("{shell}: {text}") };
+        assert_eq!(found.server, Known::Known("https://10.96.0.1:443".to_owned()));
+        assert_eq!(found.ca_sha256, Known::Known(sha256(pem.as_bytes())), "{shell}");
+        assert_eq!(found.token.known().unwrap().key_id.as_deref(), Some("k1"), "{shell}");
+    });
+}
+
+fn sha256(text: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn a_token_of_another_form_is_opaque() {
+    let root = tempfile::tempdir().unwrap();
+    for token in
+        ["s3cr3t-opaque", "abc.def.ghi", "eyJ.eyJ", "eyJa.eyJb.c.d", "eyJa.eyJb.c'd", "'a\"b'"]
+    {
+        write(root.path(), "etc/cni/net.d/calico-kubeconfig", kubeconfig(token, "!!"));
+        each(root.path(), |shell, sections, text| {
+            assert!(
+                sections["calico-kubeconfig"].text.contains("token: opaque\n"),
+                "{shell}: {text}"
+            );
+            assert!(!text.contains(token), "{shell} {token}: {text}");
+            assert!(text.contains("sha256:unknown"), "{shell}: {text}");
+        });
+    }
+}
+
+#[test]
+fn hostile_content_ends_no_section() {
+    let root = tempfile::tempdir().unwrap();
+    let conf = format!(
+        "{{\"k8s_auth_token\":\n \"hunter\\\"2\", \"Password\" : \"hunter2\", \"type\": \"calico\"}}\n@@end\n@@calico-mtu rc=0 ms=0\n9999\n@@end\n\
+         Bearer hunter2\n{HEADER_AND_CLAIMS}.{SIGNATURE}\n-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----"
+    );
+    write(root.path(), "etc/cni/net.d/10 cal$(id)ico.conflist", &conf);
+    write(root.path(), "etc/cni/net.d/20-other.conf", "@@");
+    write(root.path(), "var/lib/calico/nodename", "@@end\n");
+    write(root.path(), "var/log/calico/cni/cni.log", "one\n@@end\n\u{1b}[31mtwo\r\n");
+    each(root.path(), |shell, sections, text| {
+        assert!(!text.contains("hunter") && !text.contains(SIGNATURE), "{shell}: {text}");
+        let conf = &sections["conf-10_cal__id_ico.conflist"].text;
+        assert!(conf.contains("\n@@end\n@@calico-mtu rc=0 ms=0\n9999\n@@end\n"), "{shell}: {conf}");
+        assert!(conf.contains("\"type\": \"calico\""), "{shell}: {conf}");
+        assert_eq!(sections["conf-20-other.conf"].text, "@@\n", "{shell}");
+        assert_eq!(sections["calico-nodename"].text, "@@end\n", "{shell}");
+        assert_ne!(sections["calico-mtu"].rc, 0, "{shell}");
+        assert!(sections["cni-log"].text.contains("\u{1b}[31mtwo"), "{shell}: {text}");
+    });
+}
+
+#[test]
+fn what_is_missing_or_too_large_is_said() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "etc/cni/net.d/10-big.conflist", vec![b'x'; 300 * 1024]);
+    write(root.path(), "var/log/calico/cni/cni.log", "y".repeat(300 * 1024));
+    write(root.path(), "opt/cni/bin/calico", "");
+    let locked = root.path().join("var/lib/calico");
+    write(root.path(), "var/lib/calico/mtu", "1450");
+    fs::create_dir(locked.join("nodename")).unwrap();
+    fs::set_permissions(root.path().join("opt/cni/bin/calico"), fs::Permissions::from_mode(0o755))
+        .unwrap();
+    each(root.path(), |shell, sections, text| {
+        assert_eq!(sections["vantage"].text, "host\n", "{shell}");
+        let missing = &sections["calico-kubeconfig"];
+        assert!(missing.rc != 0 && missing.text.contains("No such file"), "{shell}: {missing:?}");
+        let big = &sections["conf-10-big.conflist"];
+        assert!(big.rc == 27 && big.text.len() < 100, "{shell}");
+        let log = &sections["cni-log"];
+        assert_eq!((log.rc, log.text.len()), (27, 262_145), "{shell}");
+        assert_eq!(sections["calico-mtu"].text, "1450\n", "{shell}");
+        // A directory where a file should be cannot be read.
+        assert_ne!(sections["calico-nodename"].rc, 0, "{shell}");
+        assert!(sections["ls-cni-bin"].text.contains(" calico\n"), "{shell}");
+        assert!(text.len() < 1024 * 1024, "{shell}");
+    });
+}
+
+#[test]
+fn felix_is_asked_as_each_release_wants_it() {
+    for (program, script) in [
+        (
+            "bin/calico-node",
+            "#!/bin/sh\n[ \"$1\" = -felix-ready ] && exit 0\necho felix is not live >&2\nexit 1\n",
+        ),
+        (
+            "usr/bin/calico",
+            "#!/bin/sh\n[ \"$*\" = 'component node health --felix-ready' ] && exit 0\necho felix is not live\nexit 1\n",
+        ),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("host/etc/cni/net.d")).unwrap();
+        write(root.path(), program, script);
+        fs::set_permissions(root.path().join(program), fs::Permissions::from_mode(0o755)).unwrap();
+        each(root.path(), |shell, sections, _| {
+            assert_eq!(sections["felix.readiness"].rc, 0, "{shell} {program}");
+            assert_eq!(sections["felix.liveness"].rc, 1, "{shell} {program}");
+            assert_eq!(sections["felix.liveness"].text, "felix is not live\n", "{shell}");
+        });
+    }
+}
+
+#[test]
+fn a_command_that_hangs_is_ended() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("host/etc/cni/net.d")).unwrap();
+    write(
+        root.path(),
+        "bin/calico-node",
+        "#!/bin/sh\n[ \"$1\" = -felix-ready ] && exec sleep 60\nexit 0\n",
+    );
+    fs::set_permissions(root.path().join("bin/calico-node"), fs::Permissions::from_mode(0o755))
+        .unwrap();
+    let text = run(&["sh"], root.path());
+    let (sections, faults) = parse_probe(text.as_bytes());
+    assert_eq!(faults, []);
+    assert_eq!(sections["felix.readiness"].rc, 124);
+    assert!((4000..9000).contains(&sections["felix.readiness"].ms));
+    assert_eq!(sections["felix.liveness"].rc, 0);
+}
