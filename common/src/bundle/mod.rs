@@ -2,13 +2,19 @@
 //! written from them.
 
 mod archive;
+#[cfg(test)]
+mod archive_tests;
 mod error;
 mod folder;
 mod manifest;
 mod reader;
 mod redaction;
+mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 pub use error::BundleError;
 pub use manifest::{API_VERSION, FileEntry, KIND, MANIFEST, Manifest};
 pub use reader::{load, read};
 pub use redaction::redact;
+pub use writer::Writer;

@@ -10,7 +10,7 @@ use super::path::{api_stem, gap_matches};
 use super::scrub::Kept;
 use super::{
     ClusterIdentity, Coverage, Form, Gap, GapReason, HostFacts, Known, Listing, Record, RecordKey,
-    Resource, SigningKeys, Sink, Snapshot, flavour, install, list,
+    Resource, SigningKeys, Sink, Snapshot, answers, flavour, install, list,
 };
 use crate::calico::names::{CRD_GROUP, V3_GROUP};
 use crate::calico::{ClusterInformation, IpPool};
@@ -64,6 +64,8 @@ pub struct SnapshotBuilder {
     hosts: BTreeMap<String, Known<HostFacts>>,
     context: Option<String>,
     gaps: Vec<Gap>,
+    /// Gaps that the last record of a path, of which only the last counts, holds itself.
+    within: BTreeMap<String, Vec<Gap>>,
 }
 
 impl SnapshotBuilder {
@@ -79,7 +81,10 @@ impl SnapshotBuilder {
 
     /// The picture as of `taken`.
     pub fn finish(mut self, taken: Timestamp) -> Snapshot {
-        let gaps = std::mem::take(&mut self.gaps);
+        let mut gaps = std::mem::take(&mut self.gaps);
+        gaps.extend(std::mem::take(&mut self.within).into_values().flatten());
+        // The order in which they came must not matter: a bundle keeps them sorted.
+        gaps.sort();
         let mut last = Last { given: gaps.clone(), all: gaps };
         let definitions =
             last.listing("customresourcedefinitions.apiextensions.k8s.io", self.definitions);
@@ -158,26 +163,18 @@ impl SnapshotBuilder {
 
     fn api(&mut self, path: &str, record: &Record) {
         let what = record.key.path();
-        let stem = api_stem(path);
-        match stem.as_str() {
-            "version" => {
-                self.version =
-                    Some(raw(&what, &record.body, |it: Version| it.git_version, &mut self.gaps));
-            }
+        let mut gaps = Vec::new();
+        match api_stem(path).as_str() {
+            "version" => self.version = Some(answers::version(&what, &record.body, &mut gaps)),
             "openid-v1-jwks" => {
-                let ids = |it: KeySet| SigningKeys {
-                    ids: it.keys.into_iter().map(|key| key.kid).collect(),
-                };
-                self.signing_keys = Some(raw(&what, &record.body, ids, &mut self.gaps));
+                self.signing_keys = Some(answers::signing_keys(&what, &record.body, &mut gaps));
             }
             "apis" => {
-                let names = |it: Groups| it.groups.into_iter().map(|group| group.name).collect();
-                if let Known::Known(names) = raw(&what, &record.body, names, &mut self.gaps) {
-                    self.groups = Some(names);
-                }
+                self.groups = answers::groups(&what, &record.body, &mut gaps).known().cloned();
             }
             _ => {}
         }
+        self.within.insert(what, gaps);
     }
 }
 
@@ -189,7 +186,7 @@ impl Sink for SnapshotBuilder {
             RecordKey::Probe(node) => {
                 let (facts, gaps) = HostFacts::from_probe(node, &record.body);
                 self.hosts.insert(node.clone(), Known::Known(facts));
-                self.gaps.extend(gaps);
+                self.within.insert(record.key.path(), gaps);
             }
             // Logs are evidence for people; no fact of the snapshot is read from them yet.
             RecordKey::Log { .. } => {}
@@ -198,54 +195,12 @@ impl Sink for SnapshotBuilder {
 
     fn gap(&mut self, gap: Gap) {
         if let Some((RecordKey::Probe(node), _)) = RecordKey::from_path(&gap.what) {
-            self.hosts.entry(node).or_insert_with(|| Known::Unknown(gap.clone()));
+            let known = self.hosts.entry(node).or_insert_with(|| Known::Unknown(gap.clone()));
+            if known.gap().is_some_and(|known| gap < *known) {
+                *known = Known::Unknown(gap.clone());
+            }
         }
         self.gaps.push(gap);
-    }
-}
-
-#[derive(Deserialize)]
-struct Version {
-    #[serde(rename = "gitVersion")]
-    git_version: String,
-}
-
-#[derive(Deserialize)]
-struct KeySet {
-    keys: Vec<Key>,
-}
-
-#[derive(Deserialize)]
-struct Key {
-    #[serde(default)]
-    kid: String,
-}
-
-#[derive(Deserialize)]
-struct Groups {
-    groups: Vec<Group>,
-}
-
-#[derive(Deserialize)]
-struct Group {
-    name: String,
-}
-
-fn raw<R: DeserializeOwned, T>(
-    what: &str,
-    body: &[u8],
-    fact: impl FnOnce(R) -> T,
-    gaps: &mut Vec<Gap>,
-) -> Known<T> {
-    let value = list::value(body)
-        .and_then(|value| R::deserialize(value).map_err(|error| error.to_string()));
-    match value {
-        Ok(value) => Known::Known(fact(value)),
-        Err(error) => {
-            let gap = Gap::new(what, GapReason::Undecodable, error);
-            gaps.push(gap.clone());
-            Known::Unknown(gap)
-        }
     }
 }
 

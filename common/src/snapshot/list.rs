@@ -5,6 +5,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::GapReason;
+use super::redaction::redact_object;
+use super::secret::without_secrets;
 
 /// What a page of a list held.
 #[derive(Debug)]
@@ -118,16 +120,18 @@ fn item_by_item<T: DeserializeOwned>(value: Value) -> Result<Page<T>, NoList> {
 
 fn item<T: DeserializeOwned>(mut value: Value, place: usize) -> Result<T, BadItem> {
     strip_nulls(&mut value);
-    let bad = |value: &Value, error: &str| {
-        let name = value.as_object().and_then(name_of).unwrap_or_else(|| format!("item {place}"));
-        let text = super::secret::without_secrets(&value.to_string()).into_owned();
-        let excerpt: String = text.chars().take(EXCERPT).collect();
-        BadItem { name, detail: format!("{error} in {excerpt}") }
-    };
-    if !value.is_object() {
-        return Err(bad(&value, "not an object"));
+    if let Some(item) = value.is_object().then(|| T::deserialize(&value).ok()).flatten() {
+        return Ok(item);
     }
-    T::deserialize(&value).map_err(|error| bad(&value, &error.to_string()))
+    let name = value.as_object().and_then(name_of).unwrap_or_else(|| format!("item {place}"));
+    // Decoders quote what they stumble over: it is looked at again without what nobody should see.
+    redact_object(&mut value, true);
+    let error = match T::deserialize(&value) {
+        Err(error) if value.is_object() => without_secrets(&error.to_string()).into_owned(),
+        _ => "not an object of this kind".to_owned(),
+    };
+    let excerpt: String = value.to_string().chars().take(EXCERPT).collect();
+    Err(BadItem { name, detail: format!("{error} in {excerpt}") })
 }
 
 /// Go writes `null` where it means "nothing": absent and null are the same to every field we read.

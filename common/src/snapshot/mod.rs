@@ -2,7 +2,10 @@
 //!
 //! A [`Snapshot`] is built from raw [`Record`]s, is never fetched again, and knows what it does not know.
 
+mod answers;
 mod builder;
+#[cfg(test)]
+mod builder_tests;
 mod coverage;
 mod facts;
 mod flavour;
@@ -17,6 +20,7 @@ mod ls;
 mod path;
 mod probe;
 mod record;
+mod redaction;
 mod scrub;
 mod secret;
 
@@ -36,7 +40,7 @@ pub use listing::Listing;
 pub use path::gap_matches;
 pub use probe::{ProbeFault, Section, Sections, parse as parse_probe};
 pub use record::{Extent, Provenance, Record, RecordKey, Resource, Sink};
-pub use scrub::{LAST_APPLIED, is_secret_name, keeps_config_map};
+pub use redaction::redact_object;
 pub use secret::{REDACTED, without_secrets};
 
 use crate::calico::credentials::ClusterCredentials;

@@ -10,7 +10,7 @@ use crate::slim::{
 };
 
 /// The annotation in which kubectl keeps a copy of the whole object.
-pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// A kind that a snapshot keeps.
 pub(super) trait Kept {
@@ -95,12 +95,12 @@ fn config_map(map: &mut ConfigMap) {
 }
 
 /// ConfigMaps whose text is kept: applications put passwords into theirs.
-pub fn keeps_config_map(name: &str) -> bool {
+pub(super) fn keeps_config_map(name: &str) -> bool {
     [ROOT_CA_CONFIG_MAP, CALICO_CONFIG_MAP].contains(&name)
 }
 
 /// Environment variables whose names promise a secret.
-pub fn is_secret_name(name: &str) -> bool {
+pub(super) fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     [
         "PASSWORD",

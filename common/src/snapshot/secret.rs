@@ -49,8 +49,21 @@ fn find_word(text: &str, word: &str, from: usize) -> Option<usize> {
     None
 }
 
-/// Replaces PEM blocks of private keys, also those with `\n` written out. A block without end is taken as far as it looks like one.
+/// Replaces PEM blocks of private keys. What was around one block may make another: there is an end, as the text gets shorter.
 fn private_keys(text: &str) -> String {
+    let mut before = text.to_owned();
+    loop {
+        let after = without_blocks(&before);
+        if after == before {
+            return after;
+        }
+        before = after;
+    }
+}
+
+/// One pass over PEM blocks of private keys, also those with `\n` written out. A block without end is taken as far as it
+/// looks like one.
+fn without_blocks(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(begin) = rest.find("-----BEGIN ") {
