@@ -4,8 +4,10 @@
 //! plans anew from the cluster, where what is repaired yields no finding any more.
 
 mod clock;
+mod cluster_operations;
 mod consent;
 pub mod journal;
+mod observe;
 mod operations;
 mod progress;
 mod run;
@@ -19,6 +21,7 @@ mod run_tests;
 mod simulation;
 
 pub use clock::{Clock, SystemClock, new_plan_id};
+pub use cluster_operations::ClusterOperations;
 pub use consent::{Consent, Terminal};
 pub use journal::Journal;
 pub use operations::{GuardFailure, ObserveError, Operations, PerformError, Performed};

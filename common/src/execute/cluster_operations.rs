@@ -1,0 +1,241 @@
+//! The executor's view of a real cluster: guards and actions by the API, observations by the API and by the probe in
+//! the node's own calico-node pod. Credentials never leave the node: the probe prints hashes and claims.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::observe::Observer;
+use super::{GuardFailure, ObserveError, Operations, PerformError, Performed};
+use crate::cluster::{ApiError, Cluster, Unreachable};
+use crate::plan::{Action, Condition, Guard, ObjectRef, Observed, describe};
+use crate::slim::Metadata;
+
+/// Looks at a cluster and changes it.
+#[derive(Clone, Copy, Debug)]
+pub struct ClusterOperations<'a> {
+    cluster: &'a Cluster,
+}
+
+impl<'a> ClusterOperations<'a> {
+    /// Operations on this cluster.
+    pub fn new(cluster: &'a Cluster) -> Self {
+        Self { cluster }
+    }
+
+    async fn metadata(&self, object: &ObjectRef) -> Result<Option<Metadata>, GuardFailure> {
+        let unreadable = |error: String| GuardFailure::Unreadable(error);
+        let found = self.cluster.get_json(object).await.map_err(|it| unreadable(it.to_string()))?;
+        found.map(|value| metadata_of(&value)).transpose().map_err(|error| {
+            unreadable(format!(
+                "get {}: the answer makes no sense: {error}",
+                describe::object(object)
+            ))
+        })
+    }
+}
+
+impl Operations for ClusterOperations<'_> {
+    async fn guard(&self, guard: &Guard) -> Result<(), GuardFailure> {
+        match guard {
+            Guard::SameCluster { uid } => {
+                let found = self.metadata(&kube_system()).await?;
+                same_cluster(found.as_ref(), uid, &self.cluster.target_info().server)
+            }
+            Guard::SameUid { object, uid } => {
+                same_uid(self.metadata(object).await?.as_ref(), object, uid)
+            }
+            Guard::OwnerExists { object, uid } => {
+                owner_exists(self.metadata(object).await?.as_ref(), object, uid)
+            }
+        }
+    }
+
+    async fn perform(&self, action: &Action) -> Result<Performed, PerformError> {
+        match action {
+            Action::Delete { object, uid } => {
+                deleted(self.cluster.delete(object, uid, false).await, object)
+            }
+        }
+    }
+
+    async fn observe(&self, condition: &Condition) -> Result<Observed, ObserveError> {
+        Ok(Observer::new(self.cluster).observe(condition, Timestamp::now()).await)
+    }
+}
+
+/// The part of any object that guards read.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct AnyObject {
+    metadata: Metadata,
+}
+
+fn metadata_of(value: &serde_json::Value) -> Result<Metadata, serde_json::Error> {
+    AnyObject::deserialize(value).map(|it| it.metadata)
+}
+
+fn kube_system() -> ObjectRef {
+    ObjectRef {
+        group: String::new(),
+        version: "v1".to_owned(),
+        plural: "namespaces".to_owned(),
+        namespace: String::new(),
+        name: "kube-system".to_owned(),
+    }
+}
+
+fn same_cluster(
+    found: Option<&Metadata>,
+    expected: &str,
+    server: &str,
+) -> Result<(), GuardFailure> {
+    match found {
+        Some(found) if found.uid == expected && !expected.is_empty() => Ok(()),
+        _ => Err(GuardFailure::Refused(format!(
+            "{server} is not the cluster that the plan was made for"
+        ))),
+    }
+}
+
+/// The object still is the one that was diagnosed; otherwise somebody was faster, and there is nothing to do.
+fn same_uid(
+    found: Option<&Metadata>,
+    object: &ObjectRef,
+    expected: &str,
+) -> Result<(), GuardFailure> {
+    let object = describe::object(object);
+    match found {
+        Some(found) if found.uid == expected => Ok(()),
+        Some(_) => Err(GuardFailure::AlreadyRight(format!("{object} was replaced already"))),
+        None => Err(GuardFailure::AlreadyRight(format!("{object} is gone already"))),
+    }
+}
+
+fn owner_exists(
+    found: Option<&Metadata>,
+    object: &ObjectRef,
+    expected: &str,
+) -> Result<(), GuardFailure> {
+    let object = describe::object(object);
+    let refused = |what: &str| Err(GuardFailure::Refused(format!("{object} {what}")));
+    match found {
+        None => refused("no longer exists: nothing would put the pod back"),
+        Some(found) if found.uid != expected => {
+            refused("was recreated since the diagnosis; diagnose again")
+        }
+        Some(found) if found.deletion_timestamp.is_some() => {
+            refused("is being deleted: nothing would put the pod back")
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// What a deletion's answer means.
+fn deleted(answer: Result<(), ApiError>, object: &ObjectRef) -> Result<Performed, PerformError> {
+    let object = describe::object(object);
+    match answer {
+        Ok(()) => Ok(Performed::Acted),
+        Err(ApiError::NotFound { .. }) => {
+            Ok(Performed::AlreadyRight(format!("{object} is gone already")))
+        }
+        // The precondition was its uid: another pod has the name now.
+        Err(ApiError::Conflict { .. }) => {
+            Ok(Performed::AlreadyRight(format!("{object} was replaced already")))
+        }
+        Err(error) if was_not_carried_out(&error) => Err(PerformError::Rejected(error.to_string())),
+        Err(error) => Err(PerformError::Unclear(error.to_string())),
+    }
+}
+
+/// True when the answer, or the way in which none came, proves that the server did not act.
+fn was_not_carried_out(error: &ApiError) -> bool {
+    use Unreachable::{ConnectTimeout, Dns, NoRoute, Proxy, Refused};
+    match error {
+        ApiError::Forbidden { .. }
+        | ApiError::Unauthorized { .. }
+        | ApiError::Invalid { .. }
+        | ApiError::CertificateNotTrusted { .. } => true,
+        ApiError::Unreachable { how, .. } => {
+            matches!(how, Refused | Dns | NoRoute | ConnectTimeout | Proxy)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod() -> ObjectRef {
+        ObjectRef {
+            plural: "pods".into(),
+            namespace: "n".into(),
+            name: "p".into(),
+            ..kube_system()
+        }
+    }
+
+    fn with_uid(uid: &str) -> Metadata {
+        Metadata { uid: uid.into(), ..Metadata::default() }
+    }
+
+    #[test]
+    fn only_the_cluster_of_the_plan_is_changed() {
+        assert_eq!(same_cluster(Some(&with_uid("u1")), "u1", "s"), Ok(()));
+        for (found, expected) in
+            [(Some(with_uid("u2")), "u1"), (None, "u1"), (Some(with_uid("")), "")]
+        {
+            let refused = same_cluster(found.as_ref(), expected, "https://s");
+            assert!(matches!(refused, Err(GuardFailure::Refused(_))), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_replaced_pod_is_right_already() {
+        assert_eq!(same_uid(Some(&with_uid("u1")), &pod(), "u1"), Ok(()));
+        let replaced = same_uid(Some(&with_uid("u2")), &pod(), "u1");
+        assert_eq!(
+            replaced,
+            Err(GuardFailure::AlreadyRight("pod n/p was replaced already".into()))
+        );
+        assert!(matches!(same_uid(None, &pod(), "u1"), Err(GuardFailure::AlreadyRight(_))));
+    }
+
+    #[test]
+    fn without_its_owner_no_pod_is_deleted() {
+        assert_eq!(owner_exists(Some(&with_uid("u1")), &pod(), "u1"), Ok(()));
+        let going = Metadata { deletion_timestamp: Some(Timestamp::UNIX_EPOCH), ..with_uid("u1") };
+        for found in [None, Some(with_uid("u2")), Some(going)] {
+            let refused = owner_exists(found.as_ref(), &pod(), "u1");
+            assert!(matches!(refused, Err(GuardFailure::Refused(_))), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_proves_nothing_is_unclear() {
+        let (attempted, message, server) = (String::new(), String::new(), String::new());
+        let said = |error: ApiError| deleted(Err(error), &pod());
+        let gone =
+            said(ApiError::NotFound { attempted: attempted.clone(), message: message.clone() });
+        assert_eq!(gone, Ok(Performed::AlreadyRight("pod n/p is gone already".into())));
+        let other =
+            said(ApiError::Conflict { attempted: attempted.clone(), message: message.clone() });
+        assert_eq!(other, Ok(Performed::AlreadyRight("pod n/p was replaced already".into())));
+        let forbidden =
+            said(ApiError::Forbidden { attempted: attempted.clone(), message: message.clone() });
+        assert!(matches!(forbidden, Err(PerformError::Rejected(_))));
+        let unreachable = |how| {
+            let (attempted, server, message) = (attempted.clone(), server.clone(), message.clone());
+            said(ApiError::Unreachable { attempted, server, how, message })
+        };
+        assert!(matches!(unreachable(Unreachable::Refused), Err(PerformError::Rejected(_))));
+        assert!(matches!(unreachable(Unreachable::Reset), Err(PerformError::Unclear(_))));
+        let late = said(ApiError::TimedOut {
+            attempted: attempted.clone(),
+            server: server.clone(),
+            seconds: 30,
+        });
+        assert!(matches!(late, Err(PerformError::Unclear(_))));
+        assert_eq!(deleted(Ok(()), &pod()), Ok(Performed::Acted));
+    }
+}
