@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -86,33 +87,16 @@ func exitOn(err error) {
 }
 
 // probe runs the checks in the order given and stops at the first that fails.
-func probe(args []string) {
-	checks := map[string]func() error{
-		"-felix-ready": func() error {
-			return prefixed("felix is not ready", nodeagent.ProbeFelix(nodeagent.HealthAddress, "readiness"))
-		},
-		"-felix-live": func() error {
-			return prefixed("Felix is not live", nodeagent.ProbeFelix(nodeagent.HealthAddress, "liveness"))
-		},
-		"-bird-ready": func() error { return prefixed("BIRD is not ready", nodeagent.ProbeBIRD(birdSocket)) },
-		"-bird-live":  func() error { return prefixed("bird/confd is not live", nodeagent.ProbeBIRD(birdSocket)) },
-	}
-	for _, arg := range args {
-		check, known := checks[arg]
-		if !known {
-			fmt.Fprintf(os.Stderr, "flag provided but not defined: %s\n", arg)
+func probe(flags []string) {
+	for _, flag := range flags {
+		err := nodeagent.Probe(flag, nodeagent.HealthAddress, birdSocket)
+		if errors.Is(err, nodeagent.ErrUnknownProbe) {
+			fmt.Fprintf(os.Stderr, "flag provided but not defined: %s\n", flag)
 			os.Exit(2)
 		}
-		if err := check(); err != nil {
-			fmt.Printf("calico/node is not ready: %v\n", err)
+		if err != nil {
+			fmt.Println(err)
 			os.Exit(1)
 		}
 	}
-}
-
-func prefixed(prefix string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", prefix, err)
 }

@@ -117,8 +117,8 @@ var (
 	quotedTail   = regexp.MustCompile(`KillPodSandboxError: (".*")$`)
 )
 
-// PluginErrors lists the distinct errors of CNI plugins in cluster/events.json.
-func (r Recording) PluginErrors() ([]PluginError, error) {
+// EventMessages lists the messages of cluster/events.json.
+func (r Recording) EventMessages() ([]string, error) {
 	var list struct {
 		Items []struct {
 			Message string `json:"message"`
@@ -127,11 +127,24 @@ func (r Recording) PluginErrors() ([]PluginError, error) {
 	if err := json.Unmarshal(r.Files["cluster/events.json"], &list); err != nil {
 		return nil, fmt.Errorf("%s: read the events: %w", r.Name, err)
 	}
-	seen := map[PluginError]bool{}
+	var messages []string
 	for _, event := range list.Items {
-		message, err := unquoted(event.Message)
+		messages = append(messages, event.Message)
+	}
+	return messages, nil
+}
+
+// PluginErrors lists the distinct errors of CNI plugins in cluster/events.json.
+func (r Recording) PluginErrors() ([]PluginError, error) {
+	messages, err := r.EventMessages()
+	if err != nil {
+		return nil, err
+	}
+	seen := map[PluginError]bool{}
+	for _, raw := range messages {
+		message, err := unquoted(raw)
 		if err != nil {
-			return nil, fmt.Errorf("%s: event %q: %w", r.Name, event.Message, err)
+			return nil, fmt.Errorf("%s: event %q: %w", r.Name, raw, err)
 		}
 		if m := pluginFailed.FindStringSubmatchIndex(message); m != nil {
 			seen[PluginError{message[m[2]:m[3]], message[m[4]:m[5]], message[m[1]:]}] = true
