@@ -227,7 +227,7 @@ const UNKNOWN_AUTHORITY: &str =
 #[test]
 fn recreated_service_account() {
     breaks_all_nodes("recreated_service_account", UNAUTHORIZED, |testbed, lock| {
-        testbed.recreate_service_account(lock).unwrap()
+        testbed.recreate_service_account(lock).unwrap();
     });
 }
 
@@ -245,6 +245,6 @@ fn new_signing_key() {
 #[test]
 fn new_authority() {
     breaks_all_nodes("new_authority", UNKNOWN_AUTHORITY, |testbed, lock| {
-        testbed.renew(Renewal::Both, lock).unwrap()
+        testbed.renew(Renewal::Both, lock).unwrap();
     });
 }
