@@ -16,6 +16,8 @@ pub mod cli;
 #[cfg(feature = "live")]
 pub mod cluster;
 #[cfg(feature = "live")]
+pub mod collect;
+#[cfg(feature = "live")]
 pub mod execute;
 pub mod findings;
 #[cfg(feature = "live")]

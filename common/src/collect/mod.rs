@@ -1,0 +1,23 @@
+//! From a living cluster to records: what to ask, in which order, and what becomes of answers that do not come.
+//!
+//! [`collect_live`] asks the API server, then runs the probe on nodes through calico-node, and pours everything into a
+//! [`Sink`] in a stable order. Errors are data: each becomes a gap. Only when nothing can be had at all does it stop
+//! early, and says so in its [`Outcome`]. It creates nothing in the cluster.
+//!
+//! A bundle takes the same way by [`crate::bundle::read`].
+//!
+//! [`Sink`]: crate::snapshot::Sink
+
+mod ask;
+mod live;
+mod nodes;
+mod probes;
+mod progress;
+mod tee;
+mod want;
+
+pub use live::{Outcome, collect_live};
+pub use nodes::{ALL_NODES_LIMIT, SAMPLE};
+pub use progress::{Progress, Quiet, Spinner};
+pub use tee::Tee;
+pub use want::Want;

@@ -1,0 +1,53 @@
+//! What to read.
+
+use crate::checks::Need;
+
+/// Which data to read, by purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// Nodes.
+    pub nodes: bool,
+    /// Pods of all namespaces.
+    pub pods: bool,
+    /// Events about sandboxes, networks and probes of pods.
+    pub events: bool,
+    /// DaemonSets and Deployments of Calico, and Calico's own objects: how it is installed.
+    pub install: bool,
+    /// ServiceAccounts, the cluster's CA and signing keys: what credentials are compared with.
+    pub credentials: bool,
+    /// What the nodes themselves say, through exec into calico-node.
+    pub probes: bool,
+}
+
+impl Want {
+    /// Everything.
+    pub const ALL: Self = Self {
+        nodes: true,
+        pods: true,
+        events: true,
+        install: true,
+        credentials: true,
+        probes: true,
+    };
+
+    /// What checks with these needs look at.
+    pub fn of(needs: impl IntoIterator<Item = Need>) -> Self {
+        let none = Self {
+            nodes: false,
+            pods: false,
+            events: false,
+            install: false,
+            credentials: false,
+            probes: false,
+        };
+        needs.into_iter().fold(none, |want, need| match need {
+            Need::Nodes => Self { nodes: true, ..want },
+            // Whether a pod hangs is told by its node's state as well.
+            Need::Pods => Self { nodes: true, pods: true, ..want },
+            Need::Events => Self { events: true, ..want },
+            Need::Install => Self { install: true, ..want },
+            // Probes are run in pods on nodes, and judged by what the cluster would accept.
+            Need::Hosts => Self { events: want.events, ..Self::ALL },
+        })
+    }
+}
