@@ -1,0 +1,120 @@
+package nodeagent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"kubectl-calico.invalid/standin/internal/calicolog"
+	"kubectl-calico.invalid/standin/internal/hostnet"
+	"kubectl-calico.invalid/standin/internal/kubeapi"
+)
+
+func TestCredentialsAreReadOnce(t *testing.T) {
+	i := newInstallation(t, http.StatusCreated)
+	id, err := ReadIdentity(i.path("sa"), i.installer.Lookup)
+	must(t, err)
+	i.write(t, "sa/ca.crt", "another CA")
+	i.write(t, "sa/token", "another-token")
+	must(t, writeCNIKubeconfig(context.Background(), id, i.path("net.d"), i.installer.Lookup))
+	read, err := kubeapi.ReadKubeconfig(i.path("net.d/calico-kubeconfig"))
+	must(t, err)
+	if !bytes.Equal(read.CA, i.ca) {
+		t.Error("the kubeconfig has the CA that came after the start")
+	}
+}
+
+func TestIdentityNeedsTheServiceAddress(t *testing.T) {
+	if _, err := ReadIdentity(t.TempDir(), func(string) string { return "" }); err == nil {
+		t.Error("no address of the API server, and no error")
+	}
+}
+
+// At start the kubeconfig is rewritten once; the next time comes after hours.
+func TestTokenIsRefreshedByLifetimeOnly(t *testing.T) {
+	i := newInstallation(t, http.StatusCreated)
+	id, err := ReadIdentity(i.path("sa"), i.installer.Lookup)
+	must(t, err)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	log := &cancelling{cancel: cancel}
+	// The first line that is logged ends the context, and so the wait after it.
+	Agent{NetDir: i.path("net.d"), Identity: id, Lookup: i.installer.Lookup, Log: calicolog.New(log)}.refreshToken(ctx)
+	if !strings.Contains(log.String(), "Wrote updated CNI kubeconfig file.") || len(i.requests) != 1 {
+		t.Errorf("asked %q, logged %s", i.requests, log)
+	}
+	if wait := refreshBase + jitter(refreshBase); wait < 6*time.Hour || wait >= 12*time.Hour {
+		t.Errorf("the next refresh comes after %s", wait)
+	}
+}
+
+// cancelling is a log that ends a context when something is written to it.
+type cancelling struct {
+	bytes.Buffer
+	cancel context.CancelFunc
+}
+
+func (c *cancelling) Write(p []byte) (int, error) {
+	c.cancel()
+	return c.Buffer.Write(p)
+}
+
+func TestPeersAreTheOtherNodesWithABlock(t *testing.T) {
+	var nodes []kubeapi.Node
+	must(t, json.Unmarshal([]byte(`[
+		{"metadata":{"name":"node1"},"spec":{"podCIDR":"10.200.0.0/24"},"status":{"addresses":[{"type":"Hostname","address":"node1"},{"type":"InternalIP","address":"10.99.0.11"}]}},
+		{"metadata":{"name":"node2"},"spec":{"podCIDR":"10.200.1.0/24"},"status":{"addresses":[{"type":"InternalIP","address":"10.99.0.12"}]}},
+		{"metadata":{"name":"node3"},"spec":{},"status":{"addresses":[{"type":"InternalIP","address":"10.99.0.13"}]}},
+		{"metadata":{"name":"node4"},"spec":{"podCIDR":"10.200.3.0/24"},"status":{}}]`), &nodes))
+	want := hostnet.Peers{"10.200.0.0/24": "10.99.0.11"}
+	if got := peers(nodes, "node2"); !maps.Equal(got, want) {
+		t.Errorf("peers %v, want %v", got, want)
+	}
+}
+
+// The condition must be the recorded one: other tools look for its reason.
+func TestNodeConditionIsTheRecordedOne(t *testing.T) {
+	var list struct {
+		Items []struct {
+			Status struct{ Conditions []map[string]string }
+		}
+	}
+	must(t, json.Unmarshal(openR02(t).Files["cluster/nodes.json"], &list))
+	patch, err := json.Marshal(nodeIsUp(kubeapi.Node{}, time.Now()))
+	must(t, err)
+	var ours struct {
+		Status struct{ Conditions []map[string]string }
+	}
+	must(t, json.Unmarshal(patch, &ours))
+	mine, found := ours.Status.Conditions[0], false
+	for _, c := range list.Items[0].Status.Conditions {
+		if c["type"] != mine["type"] {
+			continue
+		}
+		found = true
+		for _, key := range []string{"status", "reason", "message"} {
+			if c[key] != mine[key] {
+				t.Errorf("%s is %q, recorded %q", key, mine[key], c[key])
+			}
+		}
+	}
+	if !found {
+		t.Errorf("R02 has no condition %s", mine["type"])
+	}
+}
+
+func TestStateFilesHaveNoNewline(t *testing.T) {
+	dir := t.TempDir()
+	must(t, Agent{Node: "node2", StateDir: dir}.writeState())
+	for name, want := range map[string]string{"nodename": "node2", "mtu": "1450"} {
+		if data, err := os.ReadFile(dir + "/" + name); err != nil || string(data) != want {
+			t.Errorf("%s holds %q, %v", name, data, err)
+		}
+	}
+}
