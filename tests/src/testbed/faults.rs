@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use super::node::{Node, Service};
+use super::repair::has_good_credentials;
 use super::token::{self, Claims};
 use super::wait::wait_until;
 use super::{ClusterLock, Testbed, certificates, node_files};
@@ -94,7 +95,8 @@ impl Testbed {
     pub fn recreate_service_account(&self, _lock: &ClusterLock) -> Result<(), Error> {
         let account = ["serviceaccount", "calico-cni-plugin", "--namespace=kube-system"];
         self.kubectl(&[&["delete"], account.as_slice()].concat())?;
-        self.kubectl(&[&["create"], account.as_slice()].concat()).map(drop)
+        self.kubectl(&[&["create"], account.as_slice()].concat())?;
+        self.nodes().iter().try_for_each(wait_refused)
     }
 
     /// Writes a token into the node's CNI kubeconfig that is right in every respect, but expired an hour ago.
@@ -249,4 +251,14 @@ fn replace_token(node: &Node, kubeconfig: &str, token: &str) -> Result<Fault, Er
     node.write(CNI_KUBECONFIG, after.as_bytes(), "0600")?;
     let undo = Undo::Write { path: CNI_KUBECONFIG, content: kubeconfig.as_bytes().to_owned() };
     Ok(Fault { node: node.clone(), undo: Some(undo) })
+}
+
+/// Waits until the API server refuses a node's CNI credentials: it remembers for 10 s whom it accepted.
+fn wait_refused(node: &Node) -> Result<(), Error> {
+    let what = format!("the CNI credentials of {} are refused", node.name());
+    wait_until(&what, Duration::from_secs(30), || match has_good_credentials(node) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err("they are accepted".to_owned()),
+        Err(error) => Err(error.to_string()),
+    })
 }

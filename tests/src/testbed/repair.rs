@@ -74,7 +74,7 @@ impl Testbed {
 }
 
 /// Asks the API server what Calico's plugin asks it, with the node's own credentials.
-fn has_good_credentials(node: &Node) -> Result<bool, Error> {
+pub(super) fn has_good_credentials(node: &Node) -> Result<bool, Error> {
     let script = "/opt/testbed/bin/kubebox kubectl --kubeconfig=/etc/cni/net.d/calico-kubeconfig --request-timeout=10s \
                   get --raw /apis/crd.projectcalico.org/v1/clusterinformations/default";
     Ok(node.run(&["/bin/sh", "-c", script])?.is_success())
