@@ -46,8 +46,8 @@ func TestTokenIsRefreshedByLifetimeOnly(t *testing.T) {
 	log := &cancelling{cancel: cancel}
 	// The first line that is logged ends the context, and so the wait after it.
 	Agent{NetDir: i.path("net.d"), Identity: id, Lookup: i.installer.Lookup, Log: calicolog.New(log)}.refreshToken(ctx)
-	if !strings.Contains(log.String(), "Wrote updated CNI kubeconfig file.") || len(i.requests) != 1 {
-		t.Errorf("asked %q, logged %s", i.requests, log)
+	if !strings.Contains(log.text.String(), "Wrote updated CNI kubeconfig file.") || len(i.requests) != 1 {
+		t.Errorf("asked %q, logged %s", i.requests, log.text.String())
 	}
 	if wait := refreshBase + jitter(refreshBase); wait < 6*time.Hour || wait >= 12*time.Hour {
 		t.Errorf("the next refresh comes after %s", wait)
@@ -56,13 +56,13 @@ func TestTokenIsRefreshedByLifetimeOnly(t *testing.T) {
 
 // cancelling is a log that ends a context when something is written to it.
 type cancelling struct {
-	bytes.Buffer
+	text   strings.Builder
 	cancel context.CancelFunc
 }
 
 func (c *cancelling) Write(p []byte) (int, error) {
 	c.cancel()
-	return c.Buffer.Write(p)
+	return c.text.Write(p)
 }
 
 func TestPeersAreTheOtherNodesWithABlock(t *testing.T) {
