@@ -5,12 +5,17 @@
 use std::path::PathBuf;
 
 use common::bundle;
-use common::snapshot::{Flavour, GapReason, InstallMethod, Known, Snapshot, Vantage};
+use common::snapshot::{
+    Flavour, Gap, GapReason, InstallMethod, Known, Record, Sink, Snapshot, SnapshotBuilder, Vantage,
+};
 
 const NODES: [&str; 3] = ["node1", "node2", "node3"];
 
+const ALL: [&str; 11] =
+    ["R01", "R02", "R03", "R05", "R06", "R07", "R09", "R10", "R11", "R14", "R18"];
+
 /// The only recording whose name starts with `id`, kept as `recordings/<name>.tar.gz`.
-fn recording(id: &str) -> Snapshot {
+fn path(id: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("recordings");
     let mut found: Vec<PathBuf> = std::fs::read_dir(&folder)
         .unwrap()
@@ -21,7 +26,51 @@ fn recording(id: &str) -> Snapshot {
         })
         .collect();
     assert_eq!(found.len(), 1, "recordings of {id}: {found:?}");
-    bundle::load(&found.remove(0)).unwrap()
+    found.remove(0)
+}
+
+fn recording(id: &str) -> Snapshot {
+    bundle::load(&path(id)).unwrap()
+}
+
+/// Gives everything to both.
+struct Both(SnapshotBuilder, bundle::Writer);
+
+impl Sink for Both {
+    fn record(&mut self, record: &Record) {
+        self.0.record(record);
+        self.1.record(record);
+    }
+
+    fn gap(&mut self, gap: Gap) {
+        self.0.gap(gap.clone());
+        self.1.gap(gap);
+    }
+}
+
+#[test]
+fn what_is_written_of_them_is_read_as_the_same_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    for id in ALL {
+        let target = folder.path().join(format!("{id}.tar.gz"));
+        let mut both = Both(SnapshotBuilder::new(), bundle::Writer::create(&target).unwrap());
+        let manifest = bundle::read(&path(id), &mut both).unwrap();
+        let taken = manifest.created_at.unwrap();
+        both.1.finish(taken, "0.0.0").unwrap();
+        let read = both.0.finish(taken);
+        let again = bundle::load(&target).unwrap();
+        for (name, host) in &read.hosts {
+            let sections = |host: &Known<common::snapshot::HostFacts>| {
+                host.known().map(|host| host.sections.clone())
+            };
+            assert_eq!(sections(host), sections(&again.hosts[name]), "{id} {name}");
+        }
+        assert_eq!(
+            serde_json::to_value(&read).unwrap(),
+            serde_json::to_value(&again).unwrap(),
+            "{id}"
+        );
+    }
 }
 
 fn token_uid(snapshot: &Snapshot, node: &str) -> String {
@@ -38,7 +87,7 @@ fn ca<'a>(snapshot: &'a Snapshot, node: &str) -> &'a str {
 
 #[test]
 fn all_are_read_without_a_fault() {
-    for id in ["R01", "R02", "R03", "R05", "R06", "R07", "R09", "R10", "R11", "R14", "R18"] {
+    for id in ALL {
         let snapshot = recording(id);
         let bad: Vec<_> =
             snapshot.gaps.iter().filter(|gap| gap.why == GapReason::Undecodable).collect();

@@ -14,7 +14,7 @@ use crate::snapshot::RecordKey;
 /// Bytes of one file.
 pub(super) const MAX_FILE: u64 = 256 << 20;
 /// Bytes of all files together, unpacked.
-const MAX_TOTAL: u64 = 2 << 30;
+pub(super) const MAX_TOTAL: u64 = 2 << 30;
 /// Number of entries.
 pub(super) const MAX_ENTRIES: usize = 100_000;
 /// First bytes of every gzip stream (RFC 1952, 2.3.1).

@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::archive::{MAX_ENTRIES, MAX_FILE};
+use super::archive::{MAX_ENTRIES, MAX_FILE, MAX_TOTAL};
 use super::{BundleError, MANIFEST};
 use crate::snapshot::RecordKey;
+
+/// Only these hold records: whatever else lies beside them is not looked at.
+const FOLDERS: [&str; 3] = ["cluster", "nodes", "logs"];
 
 /// A bundle's folder and the files in it that are part of a bundle, by their paths there, sorted.
 #[derive(Debug)]
@@ -18,7 +21,7 @@ impl Folder {
     /// Looks through `path`, or through the only folder in it when that one holds the bundle.
     pub(super) fn open(path: &Path) -> Result<Self, BundleError> {
         let root = root(path)?;
-        let mut walk = Walk { root: &root, seen: 0, paths: Vec::new() };
+        let mut walk = Walk { root: &root, seen: 0, total: 0, paths: Vec::new() };
         walk.enter("")?;
         let mut paths = walk.paths;
         paths.sort();
@@ -67,6 +70,8 @@ fn root(path: &Path) -> Result<PathBuf, BundleError> {
 struct Walk<'a> {
     root: &'a Path,
     seen: usize,
+    /// Bytes of all records.
+    total: u64,
     paths: Vec<String>,
 }
 
@@ -80,23 +85,32 @@ impl Walk<'_> {
             let path = if inside.is_empty() { name } else { format!("{inside}/{name}") };
             self.count()?;
             let kind = entry.file_type().map_err(BundleError::io("read", &entry.path()))?;
-            if kind.is_dir() {
-                // Only these hold records: whatever else lies beside them is not looked at.
-                if ["cluster", "nodes", "logs"]
-                    .contains(&path.split('/').next().unwrap_or_default())
-                {
-                    self.enter(&path)?;
-                }
+            let holds_records = FOLDERS.contains(&path.split('/').next().unwrap_or_default());
+            if kind.is_dir() && holds_records {
+                self.enter(&path)?;
+            } else if kind.is_symlink() && (holds_records || path == MANIFEST) {
+                return Err(self.refuse(path, "a link"));
             } else if RecordKey::from_path(&path).is_some() {
                 if !kind.is_file() {
-                    return Err(BundleError::Unsafe {
-                        path: self.root.to_owned(),
-                        entry: path,
-                        what: "no plain file",
-                    });
+                    return Err(self.refuse(path, "no plain file"));
                 }
+                self.weigh(&entry)?;
                 self.paths.push(path);
             }
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, entry: String, what: &'static str) -> BundleError {
+        BundleError::Unsafe { path: self.root.to_owned(), entry, what }
+    }
+
+    fn weigh(&mut self, entry: &fs::DirEntry) -> Result<(), BundleError> {
+        let size = entry.metadata().map_err(BundleError::io("read", &entry.path()))?.len();
+        self.total = self.total.saturating_add(size);
+        if self.total > MAX_TOTAL {
+            let what = format!("it has more than {MAX_TOTAL} bytes");
+            return Err(BundleError::TooLarge { path: self.root.to_owned(), what });
         }
         Ok(())
     }

@@ -145,7 +145,7 @@ impl SnapshotBuilder {
             ("nodes", "") => self.nodes.take(record, gaps),
             ("namespaces", "") => self.namespaces.take(record, gaps),
             ("pods", "") => self.pods.take(record, gaps),
-            ("events", "" | "events.k8s.io") => self.events.take(record, gaps),
+            ("events", "") => self.events.take(record, gaps),
             ("daemonsets", "apps") => self.daemon_sets.take(record, gaps),
             ("deployments", "apps") => self.deployments.take(record, gaps),
             ("serviceaccounts", "") => self.service_accounts.take(record, gaps),
@@ -226,15 +226,15 @@ impl<T: DeserializeOwned + Kept> Collected<T> {
         let extent = &record.extent;
         self.listing.at = self.listing.at.max(Some(record.at));
         if extent.form == Form::Table || (extent.form == Form::Metadata && !T::METADATA_IS_ENOUGH) {
-            return self.lacks(
-                Gap::new(path, GapReason::NotAsked, "whole objects were not asked for"),
-                gaps,
-            );
+            return self.lacks(Gap::new(path, GapReason::NotAsked, METADATA_ONLY), gaps);
         }
         let page = match list::decode::<T>(&record.body) {
             Ok(page) => page,
             Err(no) => return self.lacks(Gap::new(path, no.why, no.detail), gaps),
         };
+        if page.metadata_only && !T::METADATA_IS_ENOUGH {
+            return self.lacks(Gap::new(path, GapReason::NotAsked, METADATA_ONLY), gaps);
+        }
         let single = page.single.map(|name| format!("object={name}"));
         let selector = extent.selector.clone().or(single);
         let coverage = std::mem::take(&mut self.listing.coverage);
@@ -275,6 +275,9 @@ impl<T: DeserializeOwned + Kept> Collected<T> {
         self.listing.lacks(gap);
     }
 }
+
+/// Decoded as whole objects, names alone would look like objects without a spec.
+const METADATA_ONLY: &str = "whole objects were not asked for";
 
 fn incomplete() -> GapReason {
     GapReason::Other("Incomplete".to_owned())

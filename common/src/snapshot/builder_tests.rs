@@ -1,6 +1,7 @@
 //! Records become a snapshot that knows what it does not know.
 
 use jiff::Timestamp;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
@@ -115,6 +116,8 @@ fn what_is_cut_short_is_not_whole() {
     let mut names_only = page("");
     names_only.extent.form = Form::Metadata;
     assert_eq!(snapshot(&[names_only], &[]).pods.coverage, Coverage::None);
+    let names = record(path, &json!({"kind": "PartialObjectMetadataList", "items": []}));
+    assert_eq!(snapshot(&[names], &[]).pods.coverage, Coverage::None);
     let single = record(path, &json!({"kind": "Pod", "metadata": {"name": "a"}}));
     assert!(!snapshot(&[single], &[]).pods.is_whole());
 }
@@ -297,4 +300,16 @@ fn a_service_account_is_absent_when_its_namespace_was_read() {
     let other = snapshot(&[set, accounts("namespace=other")], &[]);
     assert!(other.cni_service_account().gap().is_some());
     assert_eq!(Resource::new("pods", "").path(), "cluster/pods.json");
+}
+
+proptest! {
+    #[test]
+    fn any_body_is_accepted(
+        path in proptest::sample::select(vec!["cluster/pods.json", "cluster/configmaps.json", "cluster/api/version.json", "cluster/api/openid-v1-jwks.json", "nodes/a/probe.txt", "logs/a/b/c.log"]),
+        body in "(\\{|\\}|\\[|\\]|\"items\":|\"metadata\":|null|1|,|\"a\"|:|- |\n|kind: List|items:|&a|\\*a|@@calico-kubeconfig rc=0 ms=0\n|@@end\n|users:|token: ){0,30}",
+    ) {
+        let mut any = record(path, &Value::Null);
+        any.body = body.into_bytes();
+        prop_assert!(snapshot(&[any], &[]).pods.items.len() < 30);
+    }
 }

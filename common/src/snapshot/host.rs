@@ -162,6 +162,9 @@ fn vantage(sections: &Sections) -> Vantage {
     }
 }
 
+/// Characters of a command's complaint that are shown.
+const EXCERPT: usize = 200;
+
 /// Turns sections into facts.
 struct Reader<'a> {
     path: &'a str,
@@ -188,6 +191,7 @@ impl Reader<'_> {
             return Known::Known(&section.text);
         }
         let says = section.text.lines().find(|line| !line.is_empty()).unwrap_or("no output");
+        let says: String = says.chars().take(EXCERPT).collect();
         let detail = format!("exit code {}: {says}", section.rc);
         if section.text.contains("No such file") {
             // A directory that the container does not mount looks just like one that is not there.

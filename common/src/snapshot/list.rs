@@ -16,6 +16,8 @@ pub(super) struct Page<T> {
     pub(super) bad: Vec<BadItem>,
     /// True when the server said that there is more.
     pub(super) more: bool,
+    /// True when the items are metadata and nothing else.
+    pub(super) metadata_only: bool,
     /// The name of the only object, when the answer was no list but one object.
     pub(super) single: Option<String>,
 }
@@ -51,7 +53,9 @@ struct ListMetadata {
     more: Option<String>,
 }
 
-/// Bytes of an item that are shown when it makes no sense.
+/// What an API server answers with when only metadata is asked for.
+const METADATA_LIST: &str = "PartialObjectMetadataList";
+/// Characters of an item that are shown when it makes no sense.
 const EXCERPT: usize = 120;
 
 /// Decodes a page in JSON or YAML.
@@ -60,7 +64,13 @@ pub(super) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<Page<T>, NoList
         && whole.kind != "Table"
     {
         let more = whole.metadata.and_then(|it| it.more).is_some_and(|more| !more.is_empty());
-        return Ok(Page { items: whole.items, bad: Vec::new(), more, single: None });
+        return Ok(Page {
+            items: whole.items,
+            bad: Vec::new(),
+            more,
+            metadata_only: whole.kind == METADATA_LIST,
+            single: None,
+        });
     }
     let value = value(body).map_err(|detail| NoList { why: GapReason::Undecodable, detail })?;
     item_by_item(value)
@@ -108,7 +118,13 @@ fn item_by_item<T: DeserializeOwned>(value: Value) -> Result<Page<T>, NoList> {
         }
         _ => return Err(undecodable("a List without items")),
     };
-    let mut page = Page { items: Vec::with_capacity(values.len()), bad: Vec::new(), more, single };
+    let mut page = Page {
+        items: Vec::with_capacity(values.len()),
+        bad: Vec::new(),
+        more,
+        metadata_only: kind == METADATA_LIST,
+        single,
+    };
     for (place, value) in values.into_iter().enumerate() {
         match item(value, place) {
             Ok(item) => page.items.push(item),

@@ -16,54 +16,34 @@ const KEYWORDS: [(&str, usize); 6] = [
     ("bearer", 16),
 ];
 
+/// Passes over a text before what is left of it is taken as it is; a text needs a second one only where secrets are nested.
+const MAX_PASSES: usize = 64;
+
 /// `text` without signatures of JWTs (header and claims stay), private keys, passwords and opaque tokens.
-/// The same text is given back when it holds none, and so it is when it is given twice.
+/// The same text is given back when it holds none, so that doing it twice changes nothing.
 pub fn without_secrets(text: &str) -> Cow<'_, str> {
-    if !suspicious(text) {
-        return Cow::Borrowed(text);
+    let mut clean = Cow::Borrowed(text);
+    for _ in 0..MAX_PASSES {
+        if !suspicious(&clean) {
+            break;
+        }
+        let next = values(&signatures(&without_keys(&clean)));
+        if next == *clean {
+            break;
+        }
+        clean = Cow::Owned(next);
     }
-    let text = private_keys(text);
-    let text = signatures(&text);
-    Cow::Owned(values(&text))
+    clean
 }
 
 /// A quick look, so that clean text is not copied.
 fn suspicious(text: &str) -> bool {
-    text.contains("eyJ")
-        || text.contains("PRIVATE KEY")
-        || KEYWORDS.iter().any(|(word, _)| find_word(text, word, 0).is_some())
-}
-
-fn find_word(text: &str, word: &str, from: usize) -> Option<usize> {
-    let (text, word) = (text.as_bytes(), word.as_bytes());
-    let first = word.first().copied()?;
-    let mut place = from;
-    while place + word.len() <= text.len() {
-        if text[place].eq_ignore_ascii_case(&first)
-            && text[place..place + word.len()].eq_ignore_ascii_case(word)
-        {
-            return Some(place);
-        }
-        place += 1;
-    }
-    None
-}
-
-/// Replaces PEM blocks of private keys. What was around one block may make another: there is an end, as the text gets shorter.
-fn private_keys(text: &str) -> String {
-    let mut before = text.to_owned();
-    loop {
-        let after = without_blocks(&before);
-        if after == before {
-            return after;
-        }
-        before = after;
-    }
+    text.contains("eyJ") || text.contains("PRIVATE KEY") || next_keyword(text, 0).is_some()
 }
 
 /// One pass over PEM blocks of private keys, also those with `\n` written out. A block without end is taken as far as it
 /// looks like one.
-fn without_blocks(text: &str) -> String {
+fn without_keys(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(begin) = rest.find("-----BEGIN ") {
@@ -143,11 +123,21 @@ fn values(text: &str) -> String {
     out
 }
 
+/// The first keyword from `from` on. One look at every byte: logs are long, and such words are common in them.
 fn next_keyword(text: &str, from: usize) -> Option<(usize, &'static str, usize)> {
-    KEYWORDS
-        .iter()
-        .filter_map(|(word, least)| find_word(text, word, from).map(|place| (place, *word, *least)))
-        .min_by_key(|(place, word, _)| (*place, std::cmp::Reverse(word.len())))
+    let bytes = text.as_bytes();
+    let starts = |place: usize, word: &str| {
+        let end = place + word.len();
+        bytes.get(place..end).is_some_and(|it| it.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    for (place, byte) in bytes.iter().enumerate().skip(from) {
+        if matches!(byte | 0x20, b'b' | b'c' | b'p' | b's' | b't')
+            && let Some((word, least)) = KEYWORDS.iter().find(|(word, _)| starts(place, word))
+        {
+            return Some((place, *word, *least));
+        }
+    }
+    None
 }
 
 /// The extent of the value after a keyword: behind a quote, `:` or `=` (a blank for `Bearer x`), blanks and a quote; empty at `after` when none follows.
