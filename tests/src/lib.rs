@@ -1,4 +1,5 @@
 //! Tests of the plugins as a user runs them, and the real Kubernetes they are tested on.
 
+pub mod program;
 #[cfg(unix)]
 pub mod testbed;
