@@ -1,6 +1,10 @@
 //! `make install` puts the plugin where the real kubectl finds it, also beside calicoctl installed as a plugin.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on panics, and says why it is skipped"
+)]
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,7 +21,8 @@ fn kubectl(place: &Path) -> Option<PathBuf> {
         .find(|file| file.is_file());
     let built = || {
         let cache = fs::read_dir(program::root().join("tests/testbed/.cache")).ok()?;
-        let kubebox = cache.flatten().map(|it| it.path().join("kubebox")).find(|it| it.is_file())?;
+        let kubebox =
+            cache.flatten().map(|it| it.path().join("kubebox")).find(|it| it.is_file())?;
         // The program knows by its name what it is to be.
         let link = place.join("kubectl");
         symlink(kubebox, &link).unwrap();

@@ -14,7 +14,7 @@ const FORBIDDEN: [(&str, &str); 9] = [
     ("kube::", ""),
     ("std::env", ""),
     ("std::net", ""),
-    ("std::process", ""),
+    ("std::process", "bundle"),
     ("SystemTime", ""),
     ("Instant::now", ""),
     ("Timestamp::now", ""),
