@@ -2,4 +2,6 @@
 
 pub mod program;
 #[cfg(unix)]
+pub mod story;
+#[cfg(unix)]
 pub mod testbed;

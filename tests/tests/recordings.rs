@@ -128,7 +128,7 @@ fn r01_is_healthy() {
     let live = snapshot.cni_service_account().known().unwrap().metadata.uid.clone();
     for node in NODES {
         assert_eq!(token_uid(&snapshot, node), live);
-        assert_eq!(ca(&snapshot, node), snapshot.root_ca_sha256().known().unwrap());
+        assert_eq!(ca(&snapshot, node), &snapshot.root_ca().known().unwrap().sha256);
         let host = snapshot.host(node);
         assert!(host.known().unwrap().conflist().known().unwrap().modified.is_some());
     }
@@ -147,7 +147,7 @@ fn r02_tokens_are_of_a_service_account_that_is_gone() {
 #[test]
 fn r05_two_nodes_trust_the_old_ca() {
     let snapshot = recording("R05");
-    let Known::Known(root) = snapshot.root_ca_sha256() else { panic!("no root CA") };
+    let Known::Known(root) = snapshot.root_ca().map(|it| it.sha256) else { panic!("no root CA") };
     assert_eq!(ca(&snapshot, "node1"), root);
     assert_ne!(ca(&snapshot, "node2"), root);
     assert_eq!(ca(&snapshot, "node2"), ca(&snapshot, "node3"));

@@ -10,12 +10,35 @@ use crate::snapshot::{CniKubeconfig, Gap, GapReason, Known};
 /// What the living cluster would accept.
 #[derive(Clone, Debug)]
 pub struct ClusterCredentials {
-    /// SHA-256, in hex, of ConfigMap kube-root-ca.crt's PEM text.
-    pub root_ca_sha256: Known<String>,
+    /// The cluster's CA: ConfigMap kube-root-ca.crt.
+    pub root_ca: Known<RootCa>,
     /// `uid` of the ServiceAccount that the token should be of; absent when there is no such ServiceAccount.
     pub service_account_uid: Known<String>,
     /// Ids of the keys that the API server verifies tokens with.
     pub key_ids: Known<BTreeSet<String>>,
+}
+
+/// The cluster's CA, by hashes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RootCa {
+    /// SHA-256, in hex, of the PEM text with its final newline.
+    pub sha256: String,
+    /// The same of each certificate alone: while a CA is rotated the text holds the old and the new one, and a file with either
+    /// may still be good.
+    pub certificates: BTreeSet<String>,
+}
+
+impl RootCa {
+    /// Hashes a PEM text with `hash`.
+    pub fn of(pem: &str, hash: impl Fn(&[u8]) -> String) -> Self {
+        const END: &str = "-----END CERTIFICATE-----";
+        let certificates = pem
+            .split_inclusive(END)
+            .filter_map(|part| part.find("-----BEGIN").and_then(|from| part.get(from..)))
+            .map(|one| hash(one.as_bytes()))
+            .collect();
+        Self { sha256: hash(pem.as_bytes()), certificates }
+    }
 }
 
 /// Why the API server refuses the credentials of a node. The order is the order in which they are looked for: an
@@ -60,7 +83,7 @@ pub fn refusal(
 ) -> Known<Refusal> {
     let token = &file.token;
     let answers = [
-        ca_differs(&file.ca_sha256, &cluster.root_ca_sha256),
+        ca_differs(&file.ca_sha256, &cluster.root_ca),
         service_account_recreated(
             &token
                 .as_ref()
@@ -84,9 +107,12 @@ pub fn refusal(
     unknown.map_or(Known::Absent, Known::Unknown)
 }
 
-fn ca_differs(file: &Known<String>, cluster: &Known<String>) -> Known<Refusal> {
+fn ca_differs(file: &Known<String>, cluster: &Known<RootCa>) -> Known<Refusal> {
     both(file, cluster, "certificate authority").and_then(|(file, cluster)| {
-        Known::from_option((file != cluster).then_some(Refusal::CaDiffers { file, cluster }))
+        let trusts = file == cluster.sha256 || cluster.certificates.contains(&file);
+        Known::from_option(
+            (!trusts).then_some(Refusal::CaDiffers { file, cluster: cluster.sha256 }),
+        )
     })
 }
 
@@ -160,9 +186,13 @@ mod tests {
         }
     }
 
+    fn ca(sha256: &str) -> Known<RootCa> {
+        Known::Known(RootCa { sha256: sha256.into(), certificates: BTreeSet::new() })
+    }
+
     fn cluster() -> ClusterCredentials {
         ClusterCredentials {
-            root_ca_sha256: Known::Known("aa".into()),
+            root_ca: ca("aa"),
             service_account_uid: Known::Known("u1".into()),
             key_ids: Known::Known(BTreeSet::from(["k1".to_owned()])),
         }
@@ -179,8 +209,7 @@ mod tests {
 
     #[test]
     fn each_cause_is_told_apart() {
-        let other_ca =
-            ClusterCredentials { root_ca_sha256: Known::Known("bb".into()), ..cluster() };
+        let other_ca = ClusterCredentials { root_ca: ca("bb"), ..cluster() };
         assert!(matches!(
             refusal(&file(), &other_ca, at(0)),
             Known::Known(Refusal::CaDiffers { .. })
@@ -210,10 +239,32 @@ mod tests {
         ));
     }
 
+    /// While a CA is rotated, kube-root-ca.crt holds both; a node that still has the old one alone is no fault.
+    #[test]
+    fn a_ca_under_rotation_refuses_nobody() {
+        let [old, new] = ["old", "new"].map(|body| {
+            format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
+        });
+        let hash = |pem: &[u8]| String::from_utf8_lossy(pem).trim().to_owned();
+        let cluster = ClusterCredentials {
+            root_ca: Known::Known(RootCa::of(&format!("{old}{new}"), hash)),
+            ..cluster()
+        };
+        for one in [&old, &new] {
+            let file = CniKubeconfig { ca_sha256: Known::Known(hash(one.as_bytes())), ..file() };
+            assert_eq!(refusal(&file, &cluster, at(0)), Known::Absent);
+        }
+        let other = CniKubeconfig { ca_sha256: Known::Known("other".into()), ..file() };
+        assert!(matches!(
+            refusal(&other, &cluster, at(0)),
+            Known::Known(Refusal::CaDiffers { .. })
+        ));
+    }
+
     #[test]
     fn the_ca_comes_first() {
         let all = ClusterCredentials {
-            root_ca_sha256: Known::Known("bb".into()),
+            root_ca: ca("bb"),
             service_account_uid: Known::Known("u2".into()),
             key_ids: Known::Known(BTreeSet::new()),
         };
@@ -226,7 +277,7 @@ mod tests {
     #[test]
     fn what_is_unknown_is_never_accepted() {
         for cluster in [
-            ClusterCredentials { root_ca_sha256: Known::Unknown(gap()), ..cluster() },
+            ClusterCredentials { root_ca: Known::Unknown(gap()), ..cluster() },
             ClusterCredentials { service_account_uid: Known::Unknown(gap()), ..cluster() },
             ClusterCredentials { key_ids: Known::Unknown(gap()), ..cluster() },
         ] {

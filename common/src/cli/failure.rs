@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 
 use super::Exit;
+use crate::cluster::ConnectError;
 use crate::report::escape;
 
 /// The classes of failures.
@@ -92,6 +93,15 @@ impl Failure {
             out.push_str(&format!("hint: {}\n", escape(hint)));
         }
         out
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        let hint = error.hint();
+        let mut failure = Self::new(Kind::Access, error);
+        failure.hints.extend(hint);
+        failure
     }
 }
 

@@ -1,14 +1,18 @@
 //! kubectl's connection flags, spelled as kubectl spells them, and the flags about output.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{ArgAction, Args};
+
+use super::Failure;
+use crate::cluster::ConnectOptions;
 
 const HEADING: &str = "Kubernetes options";
 
 /// How to reach the cluster. Every flag means what it means to kubectl.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Default)]
 #[command(next_help_heading = HEADING)]
 pub struct ConnectionFlags {
     /// Path of the kubeconfig file
@@ -65,9 +69,9 @@ pub struct ConnectionFlags {
     /// Extra field of the user to act as, KEY=VALUE (can be repeated)
     #[arg(long = "as-user-extra", global = true, value_name = "KEY=VALUE", action = ArgAction::Append, hide_short_help = true)]
     pub as_user_extra: Vec<String>,
-    /// How long one request may take, e.g. 1s, 2m; 0 means no limit
-    #[arg(long, global = true, value_name = "DURATION", default_value = "30s", value_parser = parse_duration, hide_short_help = true)]
-    pub request_timeout: Duration,
+    /// How long one request may take, e.g. 1s, 2m (30s if not given); 0 means no limit
+    #[arg(long, global = true, value_name = "DURATION", value_parser = parse_duration, hide_short_help = true)]
+    pub request_timeout: Option<Duration>,
     /// Do not ask for compressed answers
     #[arg(long, global = true, hide_short_help = true)]
     pub disable_compression: bool,
@@ -76,8 +80,45 @@ pub struct ConnectionFlags {
     pub cache_dir: Option<PathBuf>,
 }
 
+impl ConnectionFlags {
+    /// The same for the client.
+    pub fn options(&self) -> ConnectOptions {
+        let it = self.clone();
+        ConnectOptions {
+            kubeconfig: it.kubeconfig,
+            context: it.context,
+            cluster: it.cluster,
+            user: it.user,
+            namespace: it.namespace,
+            server: it.server,
+            tls_server_name: it.tls_server_name,
+            insecure_skip_tls_verify: it.insecure_skip_tls_verify,
+            certificate_authority: it.certificate_authority,
+            client_certificate: it.client_certificate,
+            client_key: it.client_key,
+            token: it.token,
+            username: it.username,
+            password: it.password,
+            as_user: it.as_user,
+            as_groups: it.as_group,
+            as_uid: it.as_uid,
+            as_user_extra: it.as_user_extra,
+            request_timeout: it.request_timeout,
+            disable_compression: it.disable_compression,
+            cache_dir: it.cache_dir,
+        }
+    }
+}
+
+/// Without the secrets among the flags.
+impl fmt::Debug for ConnectionFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.options().fmt(f)
+    }
+}
+
 /// Formats of output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OutputFormat {
     /// For people
     #[default]
@@ -89,18 +130,40 @@ pub enum OutputFormat {
 }
 
 /// How to print.
-#[derive(Args, Clone, Copy, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Output options")]
 pub struct OutputFlags {
-    /// Output format
-    #[arg(short = 'o', long = "output", global = true, value_enum, default_value_t = OutputFormat::Text, value_name = "FORMAT")]
-    pub output: OutputFormat,
+    /// Output format: text (the default), json or yaml
+    #[arg(short = 'o', long = "output", global = true, value_name = "FORMAT")]
+    pub output: Option<String>,
     /// More detail; -vv also logs what is asked of the cluster. A number is accepted as kubectl accepts it: -v=2
-    #[arg(short = 'v', long = "verbose", global = true, num_args = 0..=1, require_equals = true, default_missing_value = "1", default_value_t = 0, value_name = "LEVEL", hide_default_value = true)]
-    pub verbose: u8,
+    #[arg(short = 'v', long = "verbose", global = true, action = ArgAction::Append, num_args = 0..=1, require_equals = true, default_missing_value = "1", value_name = "LEVEL")]
+    pub verbose: Vec<u8>,
     /// No colour
     #[arg(long = "no-color", global = true)]
     pub no_color: bool,
+}
+
+impl OutputFlags {
+    /// The format that was asked for. (`collect` takes its file by the same flag, so the value is read late.)
+    ///
+    /// # Errors
+    /// When there is no such format.
+    pub fn format(&self) -> Result<OutputFormat, Failure> {
+        match self.output.as_deref() {
+            None | Some("text") => Ok(OutputFormat::Text),
+            Some("json") => Ok(OutputFormat::Json),
+            Some("yaml") => Ok(OutputFormat::Yaml),
+            Some(other) => Err(Failure::usage(format!(
+                "unable to match a printer suitable for the output format {other:?}, allowed formats are: json,text,yaml"
+            ))),
+        }
+    }
+
+    /// How much detail is wanted: the sum of all `-v`.
+    pub fn level(&self) -> u32 {
+        self.verbose.iter().map(|level| u32::from(*level)).sum()
+    }
 }
 
 /// A duration as Go writes it: `300ms`, `1.5s`, `2m`, `1h30m`; a bare number means seconds, as kubectl has it.

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::{Failure, Terminal};
+use crate::report::escape;
 
 /// Writes for the user.
 #[derive(Clone, Copy, Debug)]
@@ -34,5 +35,23 @@ impl Printer {
     pub fn talk(&self, text: &str) {
         let mut err = io::stderr().lock();
         drop(writeln!(err, "{}", text.trim_end_matches('\n')));
+    }
+
+    /// Shows a line that the next one replaces. Only a terminal gets it: elsewhere it would be a flood.
+    pub fn live(&self, line: &str) {
+        if self.stderr.is_terminal {
+            let room = self.stderr.width.saturating_sub(1);
+            let line: String = escape(line).chars().take(room).collect();
+            let mut err = io::stderr().lock();
+            drop(write!(err, "\r\x1b[2K{line}").and_then(|()| err.flush()));
+        }
+    }
+
+    /// Removes the line that moves.
+    pub fn clear(&self) {
+        if self.stderr.is_terminal {
+            let mut err = io::stderr().lock();
+            drop(write!(err, "\r\x1b[2K").and_then(|()| err.flush()));
+        }
     }
 }

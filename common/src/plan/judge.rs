@@ -32,7 +32,7 @@ impl Observed {
             node: not_asked("cluster/nodes.json"),
             host: not_asked("probe.txt"),
             credentials: ClusterCredentials {
-                root_ca_sha256: not_asked("cluster/configmaps.json"),
+                root_ca: not_asked("cluster/configmaps.json"),
                 service_account_uid: not_asked("cluster/serviceaccounts.json"),
                 key_ids: not_asked("cluster/api/openid-v1-jwks.json"),
             },

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::calico::credentials::RootCa;
 use crate::plan::PodRef;
 use crate::slim::{ContainerState, NodeCondition, OwnerReference, PodCondition, StateDetail};
 use crate::snapshot::{CniKubeconfig, FileEntry, TokenFacts, Vantage};
@@ -164,11 +165,15 @@ fn host() -> HostFacts {
     }
 }
 
+fn ca(sha256: &str) -> Known<RootCa> {
+    Known::Known(RootCa { sha256: sha256.into(), certificates: BTreeSet::new() })
+}
+
 fn judge_credentials(change: impl FnOnce(&mut Observed)) -> Verdict {
     let mut it = seen();
     it.host = Known::Known(host());
     it.credentials = ClusterCredentials {
-        root_ca_sha256: Known::Known("aa".into()),
+        root_ca: ca("aa"),
         service_account_uid: Known::Known("u1".into()),
         key_ids: Known::Known(BTreeSet::from(["k1".to_owned()])),
     };
@@ -180,7 +185,7 @@ fn judge_credentials(change: impl FnOnce(&mut Observed)) -> Verdict {
 fn credentials_are_accepted_only_when_everything_matches() {
     assert_eq!(judge_credentials(|_| {}), Verdict::Met);
     let other = || Known::Known("another-uid-of-some-length".to_owned());
-    not_yet(&judge_credentials(|it| it.credentials.root_ca_sha256 = other()), "trusts CA aa");
+    not_yet(&judge_credentials(|it| it.credentials.root_ca = ca("bb")), "trusts CA aa");
     not_yet(
         &judge_credentials(|it| it.credentials.service_account_uid = other()),
         "uid u1, the live one is another-…",

@@ -1,15 +1,17 @@
 //! What users and programs read: stable wire types and one pure printer per format.
 
+mod catalogue;
 mod escape;
 mod layout;
 mod plan_text;
 mod text;
 pub mod v1;
 
+pub use catalogue::{CatalogueEntry, catalogue, table};
 pub use escape::escape;
 pub use layout::{TextOptions, number};
 pub use plan_text::{outcome, plan};
-pub use text::{catalogue, text};
+pub use text::text;
 
 use serde::Serialize;
 

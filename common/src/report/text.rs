@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::escape::escape;
 use super::layout::{Mark, TextOptions, names};
 use super::v1::{ClusterSummary, Report, RootReport};
-use crate::checks;
 use crate::findings::{CheckState, Confidence, Finding, Severity, Unjudged};
 use crate::snapshot::GapReason;
 
@@ -180,7 +179,6 @@ fn word(why: &GapReason) -> String {
 fn summary(report: &Report, options: &TextOptions) -> String {
     let count = |state: CheckState| report.checks.iter().filter(|it| it.state == state).count();
     let passed = count(CheckState::Passed) + count(CheckState::Partial);
-    let not_all = count(CheckState::Skipped) + count(CheckState::Partial);
     let mut parts = Vec::new();
     if report.roots.is_empty() {
         let word = if passed == 1 { "check" } else { "checks" };
@@ -199,11 +197,13 @@ fn summary(report: &Report, options: &TextOptions) -> String {
         }
         parts.push(format!("{passed} passed"));
     }
-    if not_all > 0 {
-        parts.push(format!(
-            "{not_all} not or not wholly judged{}",
-            if options.verbose { "" } else { " (-v)" }
-        ));
+    let detail = if options.verbose { "" } else { " (-v)" };
+    for (state, word) in
+        [(CheckState::Partial, "of them in part"), (CheckState::Skipped, "skipped")]
+    {
+        if count(state) > 0 {
+            parts.push(format!("{} {word}{detail}", count(state)));
+        }
     }
     if let Some(root) = report.roots.first() {
         parts.push(format!("explain: {} explain {}", options.program, root.finding.code));
@@ -211,24 +211,4 @@ fn summary(report: &Report, options: &TextOptions) -> String {
         parts.push(format!("{seconds:.1} s"));
     }
     format!("{}\n", parts.join(" · "))
-}
-
-/// The table of all checks: code, severity, what a repair takes, title.
-pub fn catalogue() -> Vec<[String; 4]> {
-    checks::ALL
-        .iter()
-        .map(|check| {
-            let fix = match check.fix {
-                crate::plan::Applicability::Safe => "safe",
-                crate::plan::Applicability::Ask => "ask",
-                crate::plan::Applicability::Manual => "manual",
-            };
-            [
-                check.code.to_string(),
-                check.severity.to_string(),
-                fix.to_owned(),
-                check.title.to_owned(),
-            ]
-        })
-        .collect()
 }

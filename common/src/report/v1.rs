@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::findings::{CheckOutcome, Diagnosis, Finding, Unjudged};
+use crate::plan::{Outcome, Plan};
 use crate::snapshot::{Gap, Snapshot};
 
 /// `apiVersion` of every document we write.
@@ -33,6 +34,41 @@ pub struct Report {
     pub gaps: Vec<Gap>,
     /// What went wrong with the run itself; empty in a good one.
     pub errors: Vec<String>,
+}
+
+/// The document that `fix` prints.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FixReport {
+    /// [`API_VERSION`].
+    pub api_version: &'static str,
+    /// `FixReport`.
+    pub kind: &'static str,
+    /// The exit code in a word; `planned` when nothing was to be changed.
+    pub verdict: &'static str,
+    /// The plan.
+    pub plan: Plan,
+    /// What became of it; absent when it was not carried out.
+    pub outcome: Option<Outcome>,
+    /// The cluster after it; absent when it was not carried out.
+    pub after: Option<Report>,
+    /// A sentence about the whole, for people.
+    pub note: Option<String>,
+}
+
+impl FixReport {
+    /// A plan that was not carried out.
+    pub fn new(plan: &Plan, verdict: &'static str) -> Self {
+        Self {
+            api_version: API_VERSION,
+            kind: "FixReport",
+            verdict,
+            plan: plan.clone(),
+            outcome: None,
+            after: None,
+            note: None,
+        }
+    }
 }
 
 /// Which cluster, which Calico.

@@ -65,7 +65,7 @@ fn nothing_read_is_nothing_known() {
     for gap in [snapshot.install.gap(), snapshot.flavour.gap(), snapshot.signing_keys.gap()] {
         assert_eq!(gap.unwrap().why, GapReason::NotAsked);
     }
-    assert!(snapshot.cluster.uid.gap().is_some() && snapshot.root_ca_sha256().gap().is_some());
+    assert!(snapshot.cluster.uid.gap().is_some() && snapshot.root_ca().gap().is_some());
     assert!(snapshot.gaps.iter().all(|gap| !gap.why.is_failure()));
 }
 
@@ -279,7 +279,7 @@ fn flavours_are_told_apart() {
 fn the_ca_of_calicos_namespace_counts() {
     let map = |namespace: &str, pem: &str| json!({"metadata": {"name": "kube-root-ca.crt", "namespace": namespace}, "data": {"ca.crt": pem}});
     let maps = |maps: &[Value]| record("cluster/configmaps.json", &json!({"items": maps}));
-    let hash = |record: Record| snapshot(&[record], &[]).root_ca_sha256();
+    let hash = |record: Record| snapshot(&[record], &[]).root_ca();
     let system = hash(maps(&[map("kube-system", "b\n")]));
     assert!(system.known().is_some());
     assert_eq!(hash(maps(&[map("a", "a\n"), map("kube-system", "b\n")])), system);

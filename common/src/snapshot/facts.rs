@@ -1,13 +1,14 @@
 //! Questions that checks ask of a snapshot.
 
 use super::{Gap, GapReason, Known, Snapshot, kubeconfig};
+use crate::calico::credentials::RootCa;
 use crate::calico::names::{MANIFEST_NAMESPACE, ROOT_CA_CONFIG_MAP, ROOT_CA_KEY};
 use crate::slim::ServiceAccount;
 
 impl Snapshot {
-    /// SHA-256, in hex, of the cluster's CA: the PEM text of ConfigMap kube-root-ca.crt with its final newline. Every namespace has a
-    /// copy; that of Calico's namespace counts, then that of kube-system, then any.
-    pub fn root_ca_sha256(&self) -> Known<String> {
+    /// The cluster's CA: ConfigMap kube-root-ca.crt. Every namespace has a copy; that of Calico's namespace counts, then that of
+    /// kube-system, then any.
+    pub fn root_ca(&self) -> Known<RootCa> {
         let calico = self.install.known().map(|install| install.namespace.as_str());
         let in_namespace = |namespace: &str| {
             let is_it = |name: &str, its: &str| {
@@ -24,7 +25,7 @@ impl Snapshot {
             .or_else(|| in_namespace(MANIFEST_NAMESPACE))
             .or_else(|| in_namespace(""));
         match pem {
-            Some(pem) => Known::Known(kubeconfig::pem_sha256(pem.as_bytes())),
+            Some(pem) => Known::Known(RootCa::of(pem, kubeconfig::pem_sha256)),
             None if self.config_maps.is_whole() => Known::Absent,
             None => Known::Unknown(self.config_maps.gap.clone().unwrap_or_else(|| {
                 Gap::new(

@@ -134,7 +134,7 @@ impl HostFacts {
         self.cni_kubeconfig.as_ref().and_then(|config| config.token.as_ref())
     }
 
-    /// Hash of the CA that the CNI plugin trusts; compare with [`super::Snapshot::root_ca_sha256`].
+    /// Hash of the CA that the CNI plugin trusts; compare with [`super::Snapshot::root_ca`].
     pub fn cni_ca_sha256(&self) -> Known<&str> {
         self.cni_kubeconfig
             .as_ref()

@@ -135,7 +135,7 @@ impl Snapshot {
             .unwrap_or_else(|| names::CNI_SERVICE_ACCOUNT.to_owned());
         let account = self.service_account(&namespace, &name);
         ClusterCredentials {
-            root_ca_sha256: self.root_ca_sha256(),
+            root_ca: self.root_ca(),
             service_account_uid: account.map(|it| it.metadata.uid.clone()),
             key_ids: self.signing_keys.as_ref().map(|keys| keys.ids.clone()),
         }

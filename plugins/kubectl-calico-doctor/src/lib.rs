@@ -1,1 +1,119 @@
-//! doctor
+//! `kubectl calico-doctor`: finds what is wrong with a Calico install and why, and repairs it.
+//!
+//! This crate holds the command line and one file per verb. Everything else is in `common`.
+
+mod commands;
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use common::cli::{
+    ConnectionFlags, Exit, Failure, Invocation, OutputFlags, OutputFormat, Plugin, Printer,
+};
+
+use commands::{check, checks, collect, completion, explain, fix};
+
+/// Diagnoses and repairs a Calico install
+///
+/// Without a verb it checks: it asks the API server, and through the running calico-node pods the nodes, and creates
+/// nothing. Flags go behind the plugin's name: kubectl itself takes none before it.
+///
+/// Exit codes: 0 healthy or done, 1 error, 2 usage, 3 errors or critical findings, 4 warnings (with
+/// --fail-on=warning), 5 something needed could not be read, 6 declined or refused, 130 interrupted.
+#[derive(Parser, Debug)]
+#[command(name = "kubectl-calico_doctor", version, args_conflicts_with_subcommands = false)]
+struct Doctor {
+    #[command(flatten)]
+    check: check::CheckFlags,
+    #[command(flatten)]
+    output: OutputFlags,
+    #[command(flatten)]
+    connection: ConnectionFlags,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Finds what is wrong and why (the default)
+    Check(check::CheckFlags),
+    /// Repairs what check finds: plan, consent, journal, repair, verification
+    Fix(fix::FixFlags),
+    /// Writes what check would look at into a bundle, without secrets: collect -o FILE.tar.gz
+    Collect(collect::CollectFlags),
+    /// Explains a finding's code: what it means, how sure, what to do, what not to do
+    Explain(explain::ExplainFlags),
+    /// Lists all checks
+    Checks,
+    /// Prints a completion script
+    Completion(completion::CompletionFlags),
+}
+
+/// What every verb gets.
+#[derive(Clone, Debug)]
+struct Session {
+    printer: Printer,
+    /// Format of what goes to stdout.
+    format: OutputFormat,
+    verbose: bool,
+    connection: ConnectionFlags,
+    /// How the user calls this program.
+    program: String,
+}
+
+/// The command line, for the edge that all plugins share.
+pub fn plugin() -> Plugin {
+    let codes = common::checks::ALL
+        .iter()
+        .map(|check| [check.code.to_string(), check.title.to_owned()])
+        .collect();
+    Plugin { command: Doctor::command(), codes }
+}
+
+/// Runs the verb that was given.
+///
+/// # Errors
+/// What kept the verb from its work, with hints.
+pub async fn start(matches: ArgMatches, invocation: Invocation) -> Result<Exit, Failure> {
+    let Doctor { check, output, connection, verb } =
+        Doctor::from_arg_matches(&matches).map_err(|error| Failure::usage(error.to_string()))?;
+    let collects = matches!(verb, Some(Verb::Collect(_)));
+    let session = Session {
+        printer: Printer::new(output.no_color),
+        format: if collects { OutputFormat::Text } else { output.format()? },
+        verbose: output.level() > 0,
+        connection,
+        program: invocation.name,
+    };
+    match verb {
+        None => check::run(&session, &check).await,
+        Some(Verb::Check(flags)) => check::run(&session, &flags).await,
+        Some(Verb::Fix(flags)) => fix::run(&session, &flags).await,
+        Some(Verb::Collect(flags)) => {
+            collect::run(&session, &flags, output.output.as_deref()).await
+        }
+        Some(Verb::Explain(flags)) => explain::run(&session, &flags),
+        Some(Verb::Checks) => checks::run(&session),
+        Some(Verb::Completion(flags)) => completion::run(&session, &flags),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Doctor::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_work_with_and_without_a_verb() {
+        for words in [
+            vec!["doctor", "-o", "json", "--context", "x"],
+            vec!["doctor", "check", "-o", "json", "--context", "x"],
+            vec!["doctor", "--context", "x", "check", "-v=2", "-o=yaml"],
+            vec!["doctor", "-vv", "--bundle", "b.tar.gz", "--fail-on=warning"],
+        ] {
+            assert!(Doctor::try_parse_from(&words).is_ok(), "{words:?}");
+        }
+    }
+}

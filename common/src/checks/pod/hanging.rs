@@ -3,7 +3,7 @@
 //! Hanging is judged by a pod's state. Events only explain it: FailedCreatePodSandBox is emitted once, so neither its
 //! count nor its age proves anything, and events of pods that run or are gone say nothing about now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
@@ -140,7 +140,7 @@ pub(in crate::checks) struct Wording {
     pub(in crate::checks) state: &'static str,
 }
 
-/// One finding per node and cause for the pods that hang in `phase`.
+/// One finding per cause for the pods that hang in `phase`; per node and cause where the cause is a node's own.
 pub(in crate::checks) fn report(
     context: &Context<'_>,
     out: &mut Findings,
@@ -154,11 +154,11 @@ pub(in crate::checks) fn report(
             TextCause::Unknown => essence(&one.event.message),
             _ => String::new(),
         };
-        let key = (one.pod.spec.node_name.clone(), one.cause.clone(), text);
-        groups.entry(key).or_default().push(one);
+        let node = if one.cause.is_of_one_node() { &one.pod.spec.node_name } else { "" };
+        groups.entry((node.to_owned(), one.cause.clone(), text)).or_default().push(one);
     }
     for ((node, cause, _), pods) in groups {
-        let mut finding = finding(&node, &cause, &pods, wording);
+        let mut finding = finding(&cause, &pods, wording);
         if is_disproved(context, &node, &cause) {
             soften(&mut finding);
         }
@@ -190,17 +190,22 @@ fn soften(finding: &mut Finding) {
             .to_owned();
 }
 
-fn finding(node: &str, cause: &TextCause, pods: &[Hanging<'_>], wording: &Wording) -> Finding {
+fn finding(cause: &TextCause, pods: &[Hanging<'_>], wording: &Wording) -> Finding {
+    let nodes: BTreeSet<&str> = pods.iter().map(|it| it.pod.spec.node_name.as_str()).collect();
+    let place = match nodes.iter().collect::<Vec<_>>().as_slice() {
+        [one] => (**one).to_owned(),
+        many => format!("{} nodes", many.len()),
+    };
     let count = pods.len();
     let plural = if count == 1 { "pod hangs" } else { "pods hang" };
     let mut finding = Finding::new(
         wording.code,
         Severity::Error,
         Subject::pods(pods.iter().map(|it| it.pod.full_name())),
-        format!("{count} {plural} in {} on {node}", wording.state),
+        format!("{count} {plural} in {} on {place}", wording.state),
         Cause { key: cause.key(), text: cause.meaning().unwrap_or_default() },
     );
-    finding.nodes = vec![node.to_owned()];
+    finding.nodes = nodes.into_iter().map(str::to_owned).collect();
     if *cause == TextCause::Unknown {
         finding.confidence = Confidence::Possible;
     }

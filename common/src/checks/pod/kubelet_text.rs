@@ -65,6 +65,24 @@ impl TextCause {
         }
     }
 
+    /// True when the cause lies in a node's own files or processes, so that each node is a case of its own.
+    pub fn is_of_one_node(&self) -> bool {
+        match self {
+            Self::Unauthorized
+            | Self::CertificateNotTrusted
+            | Self::PluginMissing { .. }
+            | Self::NotInitialized
+            | Self::NodenameMissing => true,
+            Self::ResourceMissing
+            | Self::Forbidden
+            | Self::ApiUnreachable { .. }
+            | Self::DatastoreLocked
+            | Self::AddressesExhausted
+            | Self::OtherPlugin { .. }
+            | Self::Unknown => false,
+        }
+    }
+
     /// What it means, as a clause for people; none when only the text itself can say.
     pub fn meaning(&self) -> Option<String> {
         Some(match self {

@@ -1,0 +1,67 @@
+//! `collect`: writes what check would look at into a bundle.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use common::bundle::Writer;
+use common::cli::{Exit, Failure, Kind};
+use common::collect::Tee;
+use common::snapshot::SnapshotBuilder;
+use jiff::Timestamp;
+
+use super::look;
+use super::verdict::{FailOn, verdict};
+use crate::Session;
+
+/// Tool version in a bundle's manifest.
+const TOOL: &str = concat!("kubectl-calico-doctor/", env!("CARGO_PKG_VERSION"));
+
+#[derive(Args, Clone, Debug)]
+#[command(override_usage = "kubectl calico-doctor collect -o FILE.tar.gz [OPTIONS]")]
+pub(crate) struct CollectFlags {
+    /// Replace FILE if it exists
+    #[arg(long)]
+    overwrite: bool,
+}
+
+pub(crate) async fn run(
+    session: &Session,
+    flags: &CollectFlags,
+    file: Option<&str>,
+) -> Result<Exit, Failure> {
+    let Some(file) = file.map(PathBuf::from) else {
+        return Err(Failure::usage("where shall the bundle go?")
+            .hint(format!("{} collect -o FILE.tar.gz", session.program)));
+    };
+    if file.exists() && !flags.overwrite {
+        return Err(Failure::new(Kind::Refused, format!("{} exists", file.display()))
+            .hint("choose another name, or say --overwrite"));
+    }
+    let cluster = look::connect(session).await?;
+    let mut writer = Writer::create(&file).map_err(look::bundle_failure)?;
+    let mut builder = SnapshotBuilder::new();
+    let outcome = {
+        let mut both = Tee::new(&mut builder, &mut writer);
+        look::interruptible(look::pour(session, &cluster, &mut both)).await?
+    };
+    let taken = Timestamp::now();
+    let look = look::judged(builder.finish(taken), outcome);
+    let exit = match verdict(&look.diagnosis, FailOn::Error) {
+        // The bundle is whole; what is wrong in the cluster is for check to say.
+        Exit::Findings | Exit::Warnings => Exit::Good,
+        other => other,
+    };
+    if exit == Exit::Error {
+        look.print(session, exit)?;
+        return Ok(exit);
+    }
+    writer.finish(taken, TOOL).map_err(look::bundle_failure)?;
+    let roots = look.diagnosis.roots.len();
+    session.printer.talk(&format!(
+        "Wrote {}. Tokens, keys and passwords are not in it; names and addresses are. Root causes in it: {roots}.\nRead it anywhere: {} check --bundle {}",
+        file.display(),
+        session.program,
+        file.display()
+    ));
+    Ok(exit)
+}

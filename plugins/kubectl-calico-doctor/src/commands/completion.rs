@@ -1,0 +1,18 @@
+//! `completion`: a script for the user's shell.
+
+use clap::{Args, CommandFactory};
+use common::cli::{Exit, Failure, Shell, script};
+
+use crate::{Doctor, Session};
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CompletionFlags {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+pub(crate) fn run(session: &Session, flags: &CompletionFlags) -> Result<Exit, Failure> {
+    session.printer.data(&script(Doctor::command(), flags.shell, "kubectl-calico_doctor"))?;
+    Ok(Exit::Good)
+}

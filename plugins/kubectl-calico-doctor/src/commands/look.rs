@@ -1,0 +1,142 @@
+//! Looks at a cluster or a bundle: the first half of every verb that judges.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use common::bundle;
+use common::checks::diagnose;
+use common::cli::{Exit, Failure, Kind, OutputFormat};
+use common::cluster::{ApiError, Cluster};
+use common::collect::{Outcome, Spinner, Want, collect_live};
+use common::findings::Diagnosis;
+use common::report::v1::Report;
+use common::report::{TextOptions, json, text, yaml};
+use common::snapshot::{Sink, Snapshot, SnapshotBuilder};
+use jiff::Timestamp;
+
+use crate::Session;
+
+/// What was seen, and what it means.
+pub(crate) struct Look {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) diagnosis: Diagnosis,
+    bundle: Option<PathBuf>,
+    seconds: f64,
+    /// Why the API server could not be asked at all.
+    unreachable: Option<ApiError>,
+}
+
+/// Sets up the connection; nothing is asked yet.
+pub(crate) async fn connect(session: &Session) -> Result<Cluster, Failure> {
+    let cluster = Cluster::connect(&session.connection.options()).await.map_err(Failure::from)?;
+    let printer = session.printer;
+    Ok(cluster.with_notice(Arc::new(move |line| {
+        printer.clear();
+        printer.talk(line);
+    })))
+}
+
+/// Asks a cluster and judges it.
+pub(crate) async fn at_cluster(session: &Session, cluster: &Cluster) -> Result<Look, Failure> {
+    let mut builder = SnapshotBuilder::new();
+    let started = Instant::now();
+    let outcome = interruptible(pour(session, cluster, &mut builder)).await?;
+    builder.context(cluster.target_info().context.clone());
+    let mut look = judge(builder.finish(Timestamp::now()), None, started);
+    look.unreachable = outcome.unreachable;
+    Ok(look)
+}
+
+/// Asks a cluster for all that checks look at.
+pub(crate) async fn pour(session: &Session, cluster: &Cluster, sink: &mut dyn Sink) -> Outcome {
+    let stderr = session.printer.stderr;
+    let progress = Spinner::new(stderr.is_terminal && !session.verbose, stderr.unicode);
+    // Boxed: the futures of all questions together are too large for the stack of every caller.
+    Box::pin(collect_live(cluster, Want::ALL, sink, &progress)).await
+}
+
+/// Ends with "interrupted" on ^C. What is given up so leaves nothing behind: looking creates nothing.
+pub(crate) async fn interruptible<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    tokio::select! {
+        done = work => Ok(done),
+        _ = tokio::signal::ctrl_c() => {
+            Err(Failure::new(Kind::Interrupted, "interrupted; nothing was changed"))
+        }
+    }
+}
+
+/// Reads a bundle and judges it.
+pub(crate) fn at_bundle(path: &Path) -> Result<Look, Failure> {
+    let started = Instant::now();
+    let snapshot = bundle::load(path).map_err(bundle_failure)?;
+    Ok(judge(snapshot, Some(path.to_owned()), started))
+}
+
+/// Judges what was poured into a builder by the caller.
+pub(crate) fn judged(snapshot: Snapshot, outcome: Outcome) -> Look {
+    Look { unreachable: outcome.unreachable, ..judge(snapshot, None, Instant::now()) }
+}
+
+fn judge(snapshot: Snapshot, bundle: Option<PathBuf>, started: Instant) -> Look {
+    let diagnosis = diagnose(&snapshot);
+    Look {
+        snapshot,
+        diagnosis,
+        bundle,
+        seconds: started.elapsed().as_secs_f64(),
+        unreachable: None,
+    }
+}
+
+pub(crate) fn bundle_failure(error: bundle::BundleError) -> Failure {
+    let kind = match error {
+        bundle::BundleError::Io { .. } => Kind::NotFound,
+        _ => Kind::Internal,
+    };
+    Failure::new(kind, error)
+        .hint("a bundle is made by: kubectl calico-doctor collect -o FILE.tar.gz")
+}
+
+impl Look {
+    /// The report as data.
+    pub(crate) fn report(&self, exit: Exit) -> Report {
+        let mut report = Report::new(&self.snapshot, &self.diagnosis, exit.word());
+        report.cluster.bundle = self.bundle.as_ref().map(|path| path.display().to_string());
+        report.errors.extend(self.unreachable.as_ref().map(ApiError::kubectl_sentence));
+        report
+    }
+
+    /// Writes the report in the format that was asked for, and what to do when nothing could be asked.
+    pub(crate) fn print(&self, session: &Session, exit: Exit) -> Result<(), Failure> {
+        let report = self.report(exit);
+        let document = match session.format {
+            OutputFormat::Json => json(&report),
+            OutputFormat::Yaml => yaml(&report),
+            OutputFormat::Text => {
+                let options = TextOptions { elapsed: Some(self.seconds), ..session.text_options() };
+                text(&report, &options)
+            }
+        };
+        session.printer.data(&document)?;
+        if let Some(hint) = self.unreachable.as_ref().and_then(ApiError::hint) {
+            session.printer.talk(&format!("hint: {hint}"));
+        }
+        Ok(())
+    }
+}
+
+impl Session {
+    /// How to write text to stdout.
+    pub(crate) fn text_options(&self) -> TextOptions {
+        let terminal = self.printer.stdout;
+        TextOptions {
+            width: terminal.width,
+            colour: terminal.colour,
+            unicode: terminal.unicode,
+            verbose: self.verbose,
+            elapsed: None,
+            program: self.program.clone(),
+        }
+    }
+}

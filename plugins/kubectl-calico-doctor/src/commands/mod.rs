@@ -1,0 +1,11 @@
+//! One file per verb.
+
+pub(crate) mod check;
+pub(crate) mod checks;
+pub(crate) mod collect;
+pub(crate) mod completion;
+pub(crate) mod explain;
+pub(crate) mod fix;
+mod look;
+mod rbac;
+mod verdict;

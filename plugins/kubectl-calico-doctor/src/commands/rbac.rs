@@ -1,0 +1,103 @@
+//! `--print-rbac`: exactly what a verb asks of the API server, as a ClusterRole.
+
+use serde_json::{Value, json};
+
+/// The verbs that ask for anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    /// Also what collect asks for.
+    Check,
+    Fix,
+}
+
+/// The role, and its binding when a user is named, as YAML documents.
+pub(crate) fn role(verb: Verb, user: Option<&str>) -> String {
+    let name = match verb {
+        Verb::Check => "kubectl-calico-doctor-check",
+        Verb::Fix => "kubectl-calico-doctor-fix",
+    };
+    let mut text = common::report::yaml(&json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": { "name": name },
+        "rules": rules(verb),
+    }));
+    if let Some(user) = user {
+        text.push_str("---\n");
+        text.push_str(&common::report::yaml(&json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": { "name": format!("{name}-{}", object_name(user)) },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name },
+            "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user }],
+        })));
+    }
+    text
+}
+
+fn rules(verb: Verb) -> Vec<Value> {
+    let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({ "apiGroups": groups, "resources": resources, "verbs": verbs });
+    let mut rules = vec![
+        rule(&[""], &["nodes", "pods", "events", "serviceaccounts"], &["list"]),
+        json!({ "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] }),
+        json!({ "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["kube-root-ca.crt"], "verbs": ["get"] }),
+        rule(&["apps"], &["daemonsets", "deployments"], &["list"]),
+        rule(
+            &["crd.projectcalico.org", "projectcalico.org"],
+            &["clusterinformations", "ippools"],
+            &["list"],
+        ),
+        json!({
+            "apiGroups": ["apiextensions.k8s.io"],
+            "resources": ["customresourcedefinitions"],
+            "resourceNames": ["clusterinformations.projectcalico.org"],
+            "verbs": ["get"],
+        }),
+        // The probe runs in calico-node's own pod. Older API servers ask for "get" on the upgraded connection.
+        rule(&[""], &["pods/exec"], &["create", "get"]),
+        json!({ "nonResourceURLs": ["/version", "/apis", "/openid/v1/jwks"], "verbs": ["get"] }),
+    ];
+    if verb == Verb::Fix {
+        rules.push(rule(&[""], &["pods"], &["get", "delete"]));
+        rules.push(rule(&[""], &["nodes", "serviceaccounts"], &["get"]));
+        rules.push(rule(&["apps"], &["daemonsets"], &["get"]));
+    }
+    rules
+}
+
+/// A user's name as part of an object's name: what is not allowed there becomes a dash.
+fn object_name(user: &str) -> String {
+    let lower = user.to_ascii_lowercase();
+    let name: String = lower
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
+        .collect();
+    let name = name.trim_matches(['-', '.']);
+    if name.is_empty() { "user".to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn check_asks_for_no_right_to_change() {
+        let text = role(Verb::Check, None);
+        for verb in ["delete", "patch", "update", "\"*\"", "secrets"] {
+            assert!(!text.contains(verb), "{verb} in {text}");
+        }
+        assert!(role(Verb::Fix, None).contains("delete"));
+    }
+
+    #[test]
+    fn a_hostile_user_name_stays_a_value() {
+        let text = role(Verb::Check, Some("Jane: {x}\n- evil"));
+        let documents: Vec<Value> =
+            text.split("---\n").map(|one| common::yaml::from_str(one).unwrap()).collect();
+        assert_eq!(documents[1]["subjects"][0]["name"], "Jane: {x}\n- evil");
+        assert_eq!(
+            documents[1]["metadata"]["name"],
+            "kubectl-calico-doctor-check-jane---x----evil"
+        );
+    }
+}

@@ -1,0 +1,150 @@
+//! The story of rejected credentials: pods hang, the doctor names the one cause, repairs it, the same pods run.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::{Doctor, Pods, Report, Snapshot};
+use crate::testbed::{Error, Testbed, wait_until};
+
+/// The node on which pods start and stop while the fault lasts.
+pub const NODE: &str = "node2";
+/// Pods that hang because of the fault, as the story makes them.
+const CREATING: [&str; 2] = ["comer-1", "comer-2"];
+/// Pods that are deleted while the fault lasts.
+const DELETED: [&str; 1] = ["leaver"];
+/// A pod on each node that nobody touches.
+const KEEPERS: [(&str, &str); 2] = [("keeper-1", "node1"), ("keeper-2", NODE)];
+
+/// What the doctor must say.
+#[derive(Debug)]
+pub struct Expected {
+    /// The cause's stable word.
+    pub cause: &'static str,
+    /// The nodes, sorted.
+    pub nodes: &'static [&'static str],
+}
+
+/// The story, told so far that the pods hang.
+#[derive(Debug)]
+pub struct Story<'a> {
+    /// The testbed.
+    pub testbed: &'a Testbed,
+    /// The doctor.
+    pub doctor: Doctor,
+    /// The pods.
+    pub pods: Pods<'a>,
+    before: BTreeMap<String, Snapshot>,
+}
+
+impl<'a> Story<'a> {
+    /// Pods run, the doctor is content, then `fault` happens, and pods on [`NODE`] begin to hang.
+    pub fn until_pods_hang(
+        testbed: &'a Testbed,
+        namespace: &str,
+        fault: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<Self, Error> {
+        let doctor = Doctor::new(testbed)?;
+        let pods = Pods::new(testbed, namespace)?;
+        for (name, node) in KEEPERS {
+            pods.create(name, node)?;
+        }
+        for name in DELETED {
+            pods.create(name, NODE)?;
+        }
+        pods.wait_running(&["keeper-1", "keeper-2", "leaver"])?;
+        let (code, report) = doctor.check(&[])?;
+        demand(code == 0 && report.roots.is_empty(), "healthy before the fault", &(code, &report))?;
+        fault()?;
+        for name in DELETED {
+            pods.delete(name)?;
+        }
+        for name in CREATING {
+            pods.create(name, NODE)?;
+        }
+        pods.wait_hanging(&CREATING, &DELETED)?;
+        let before = pods.snapshot()?;
+        Ok(Self { testbed, doctor, pods, before })
+    }
+
+    /// The doctor names exactly one root, of the right cause, on exactly the right nodes, with exactly the pods that hang.
+    pub fn is_diagnosed(&self, expected: &Expected) -> Result<Report, Error> {
+        let (code, report) = self.doctor.check(&[])?;
+        demand(code == 3, "check exits 3", &(code, &report))?;
+        let wanted = format!("CAL-CNI-006 {} {}", expected.cause, expected.nodes.join(","));
+        demand(report.summary() == [wanted.clone()], &format!("one root: {wanted}"), &report)?;
+        demand(report.roots[0].pods() == self.hanging(), "exactly the pods that hang", &report)?;
+        Ok(report)
+    }
+
+    /// `namespace/name` of the pods that hang, sorted.
+    pub fn hanging(&self) -> Vec<String> {
+        let mut all: Vec<String> = CREATING
+            .iter()
+            .chain(&DELETED)
+            .map(|name| format!("{}/{name}", self.pods.namespace()))
+            .collect();
+        all.sort();
+        all
+    }
+
+    /// What a repair must have achieved. The same is asked of the control run, in which nothing was repaired.
+    pub fn is_repaired(&self) -> Result<(), Error> {
+        let now = self.pods.snapshot()?;
+        for name in CREATING {
+            let (before, after) = (&self.before[name], now.get(name));
+            let runs = after.is_some_and(|it| it.phase == "Running" && it.uid == before.uid);
+            demand(runs, &format!("{name} runs under its old uid"), &after)?;
+        }
+        for name in DELETED {
+            demand(!now.contains_key(name), &format!("{name} is gone"), &now.get(name))?;
+        }
+        for (name, _) in KEEPERS {
+            let same = now.get(name) == self.before.get(name);
+            demand(same, &format!("{name} was not touched"), &now.get(name))?;
+        }
+        let (code, report) = self.doctor.check(&[])?;
+        demand(code == 0 && report.roots.is_empty(), "check exits 0", &(code, &report))
+    }
+
+    /// As long as a repair takes, without one: the same demands must fail. Returns what failed.
+    pub fn control(&self, patience: Duration) -> Result<String, Error> {
+        let ran = self.doctor.run(&["fix", "--dry-run"])?;
+        demand(ran.code == 0, "a dry run prints the plan", &ran)?;
+        match wait_until("the control to fail", patience, || {
+            self.is_repaired().map_err(|it| it.to_string())
+        }) {
+            Ok(()) => Err(Error::Odd {
+                what: "the control".to_owned(),
+                why: "without a repair everything is as a repair would leave it".to_owned(),
+            }),
+            Err(why) => Ok(why.to_string()),
+        }
+    }
+
+    /// `fix --yes` ends 0, what it promised is true, and nothing of ours remains.
+    pub fn fix(&self) -> Result<Duration, Error> {
+        let began = Instant::now();
+        let ran = self.doctor.run(&["fix", "--yes"])?;
+        let took = began.elapsed();
+        demand(ran.code == 0, "fix --yes exits 0", &ran)?;
+        self.is_repaired()?;
+        nothing_of_ours(self.testbed)?;
+        Ok(took)
+    }
+}
+
+/// No object labelled as ours exists.
+pub fn nothing_of_ours(testbed: &Testbed) -> Result<(), Error> {
+    let kinds = "pods,configmaps,secrets,serviceaccounts,jobs,leases,daemonsets,clusterroles,clusterrolebindings,namespaces";
+    let label = "app.kubernetes.io/managed-by=kubectl-calico";
+    let left = testbed.kubectl(&["get", kinds, "-A", "-l", label, "-o", "name"])?;
+    demand(left.trim().is_empty(), "no object labelled as ours", &left)
+}
+
+/// An error that shows what was seen, unless the demand is met.
+pub fn demand(met: bool, what: &str, seen: &dyn std::fmt::Debug) -> Result<(), Error> {
+    if met {
+        return Ok(());
+    }
+    Err(Error::Odd { what: what.to_owned(), why: format!("{seen:#?}") })
+}

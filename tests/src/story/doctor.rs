@@ -1,0 +1,103 @@
+//! Runs the doctor as a user does: the real binary, a kubeconfig, a state directory of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::Report;
+use crate::testbed::{Error, Invocation, Testbed};
+
+/// A doctor for one testbed.
+#[derive(Debug)]
+pub struct Doctor {
+    binary: PathBuf,
+    kubeconfig: PathBuf,
+    state: tempfile::TempDir,
+}
+
+/// What a run of a program came to.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    /// Exit code.
+    pub code: i32,
+    /// What it printed as its answer.
+    pub stdout: String,
+    /// What it said about the run.
+    pub stderr: String,
+}
+
+/// A run may take this long; beyond it hangs.
+const LIMIT: Duration = Duration::from_secs(600);
+
+impl Doctor {
+    /// The doctor of this source tree, for `testbed`.
+    pub fn new(testbed: &Testbed) -> Result<Self, Error> {
+        Self::with_kubeconfig(&testbed.kubeconfig())
+    }
+
+    /// The same with another kubeconfig.
+    pub fn with_kubeconfig(kubeconfig: &Path) -> Result<Self, Error> {
+        let state = tempfile::tempdir().map_err(|error| odd("a state directory", &error))?;
+        Ok(Self { binary: binary()?, kubeconfig: kubeconfig.to_owned(), state })
+    }
+
+    /// The program's file.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// Where it keeps its journals.
+    pub fn state(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// Runs it.
+    pub fn run(&self, arguments: &[&str]) -> Result<Ran, Error> {
+        let output = Invocation::of(&self.binary)
+            .args(arguments)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("XDG_STATE_HOME", self.state.path())
+            .env("NO_COLOR", "1")
+            .limit(LIMIT)
+            .output()?;
+        Ok(Ran { code: output.status.unwrap_or(-1), stdout: output.stdout, stderr: output.stderr })
+    }
+
+    /// Runs `check -o json`: the exit code and the report.
+    pub fn check(&self, arguments: &[&str]) -> Result<(i32, Report), Error> {
+        let mut all = vec!["check", "-o", "json"];
+        all.extend(arguments);
+        let ran = self.run(&all)?;
+        let report = serde_json::from_str(&ran.stdout).map_err(|error| Error::Odd {
+            what: format!("the doctor's report (exit {}): {}{}", ran.code, ran.stdout, ran.stderr),
+            why: error.to_string(),
+        })?;
+        Ok((ran.code, report))
+    }
+}
+
+/// Builds the doctor once per process; cargo knows whether there is anything to do.
+fn binary() -> Result<PathBuf, Error> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let done = Command::new(cargo)
+            .args(["build", "--quiet", "--locked", "--package", "kubectl-calico-doctor"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()
+            .map_err(|error| error.to_string())?;
+        if !done.success() {
+            return Err(format!("cargo build: {done}"));
+        }
+        let tests = std::env::current_exe().map_err(|error| error.to_string())?;
+        // target/debug/deps/test-hash → target/debug
+        let folder = tests.parent().and_then(Path::parent).ok_or("no target folder")?;
+        Ok(folder.join("kubectl-calico_doctor"))
+    });
+    built.clone().map_err(|why| Error::Odd { what: "building the doctor".to_owned(), why })
+}
+
+fn odd(what: &str, error: &dyn std::fmt::Display) -> Error {
+    Error::Odd { what: what.to_owned(), why: error.to_string() }
+}
