@@ -181,6 +181,30 @@ fn a_stopped_kubelet_starts_again() {
     pod.wait_running();
 }
 
+#[test]
+fn calico_node_can_be_told_to_be_unready() {
+    let Some(testbed) = Testbed::for_test("calico_node_can_be_told_to_be_unready").unwrap() else {
+        return;
+    };
+    let node = testbed.lease_node().unwrap();
+    let select = format!("--field-selector=spec.nodeName={}", node.name());
+    let pod = ["pod", "--namespace=kube-system", "--selector=k8s-app=calico-node", &select];
+    let wait_ready = |wanted: &str| {
+        wait_until(&format!("calico-node is Ready: {wanted}"), LIMIT, || {
+            let ready =
+                testbed.field(&pod, "{.items[*].status.conditions[?(@.type==\"Ready\")].status}");
+            let ready = ready.map_err(|error| error.to_string())?;
+            if ready == wanted { Ok(()) } else { Err(ready) }
+        })
+        .unwrap();
+    };
+    wait_ready("True");
+    let fault = testbed.make_unready(&node).unwrap();
+    wait_ready("False");
+    fault.undo().unwrap();
+    wait_ready("True");
+}
+
 /// Breaks the cluster, sees new pods of all nodes fail in these words, heals it, and sees the same pods run.
 fn breaks_all_nodes(
     name: &str,

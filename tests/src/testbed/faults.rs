@@ -25,6 +25,9 @@ pub(crate) const HIDDEN: [(&str, &str); 3] = [
 /// What such a file is called meanwhile; it is no name that containerd reads.
 pub(crate) const ASIDE: &str = ".testbed-aside";
 
+/// While this file is there, the stand-in for calico-node says that it is not ready (standin/README.md).
+pub(super) const UNREADY: &str = "/var/run/calico/standin-unready";
+
 /// How long an expired token has been expired.
 const EXPIRED_SINCE: Duration = Duration::from_secs(3600);
 
@@ -42,6 +45,7 @@ enum Undo {
     MoveBack(&'static str),
     Write { path: &'static str, content: Vec<u8> },
     Start(Service),
+    Remove(&'static str),
 }
 
 impl Fault {
@@ -65,6 +69,7 @@ impl Fault {
             // Renamed within the folder: containerd notices that, but not a file that is moved in from elsewhere.
             Some(Undo::MoveBack(path)) => self.node.rename(&format!("{path}{ASIDE}"), path),
             Some(Undo::Write { path, content }) => self.node.write(path, &content, "0600"),
+            Some(Undo::Remove(path)) => self.node.remove(path),
             Some(Undo::Start(service)) => self.node.start_service(service),
         }
     }
@@ -131,6 +136,12 @@ impl Testbed {
     /// Moves the CNI plugin's kubeconfig away.
     pub fn hide_cni_kubeconfig(&self, node: &Node) -> Result<Fault, Error> {
         hide(node, CNI_KUBECONFIG)
+    }
+
+    /// Makes the node's calico-node fail its readiness probe.
+    pub fn make_unready(&self, node: &Node) -> Result<Fault, Error> {
+        node.write(UNREADY, b"", "0644")?;
+        Ok(Fault { node: node.clone(), undo: Some(Undo::Remove(UNREADY)) })
     }
 
     /// Stops a service until the fault is undone.

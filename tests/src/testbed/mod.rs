@@ -24,6 +24,9 @@
 //!   waits until no node is leased. A test that only looks needs neither, and must bear with others' broken nodes.
 //!   Never ask for the cluster while holding a lease.
 //! - Both give back nodes that work: what an earlier test left broken is repaired first ([`Testbed::repair_node`]).
+//! - Faults of a node: [`Testbed::expire_token`], [`Testbed::hide_cni_binary`], [`Testbed::hide_conflist`],
+//!   [`Testbed::hide_cni_kubeconfig`], [`Testbed::make_unready`], [`Testbed::stop_service`]. Of the cluster:
+//!   [`Testbed::recreate_service_account`], [`Testbed::renew`]; after those, [`Testbed::heal_credentials`].
 //! - Wait with [`wait_until`], on a condition, with a limit.
 
 mod artefacts;
@@ -77,6 +80,9 @@ use std::time::Duration;
 
 /// How long to wait for another process that is starting or stopping the same testbed.
 const START_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// How long to wait for tests that use a testbed which must make way for another one (other sources, more nodes).
+const OTHERS_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// What pods get their network from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,11 +157,16 @@ impl Testbed {
         let workers = if let Some(running) = found {
             running.options.workers
         } else {
-            let _alone = alone(layout)?;
+            let _alone = FileLock::exclusive(&layout.locks().join("use"), OTHERS_LIMIT)?;
             if layout.run().exists() {
                 lifecycle::down(layout, progress)?;
             }
-            lifecycle::up(layout, &artefacts, options, progress)?;
+            lifecycle::up(layout, &artefacts, options, progress).inspect_err(|_| {
+                progress.line(&format!(
+                    "testbed: the logs of what failed are below {}",
+                    layout.run().display()
+                ));
+            })?;
             options.workers
         };
         let in_use = FileLock::shared(&layout.locks().join("use"), START_LIMIT)?;
@@ -260,7 +271,7 @@ impl Testbed {
     }
 }
 
-/// Sees to it that nobody uses the testbed that is about to be stopped. Tests that begin now wait.
+/// Sees to it that nobody uses the testbed that is about to be stopped.
 fn alone(layout: &Layout) -> Result<FileLock, Error> {
     FileLock::try_exclusive(&layout.locks().join("use"))?.ok_or_else(|| {
         Error::Busy(format!(

@@ -9,6 +9,7 @@ use super::wait::wait_until;
 use super::{cgroup, network, node_files};
 use std::fs;
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The `PATH` of commands run on a node.
@@ -102,8 +103,25 @@ impl Node {
         line.extend(
             [&artefacts.rootfs, &artefacts.programs, &artefacts.images].map(|path| text(path)),
         );
-        process::start(&self.layout, &self.record(), &folder.join("log/init.log"), &groups, &line)
-            .map(drop)
+        let log = folder.join("log/init.log");
+        let outer = process::start(&self.layout, &self.record(), &log, &groups, &line)?;
+        self.make_way(outer, &groups)
+    }
+
+    /// With cgroup v2 a group that has processes of its own hands down no controllers. The process outside the node that holds it
+    /// must therefore leave the group, but not before the node's cgroup namespace has been made of it: when process 1 is there.
+    fn make_way(&self, outer: Process, groups: &[PathBuf]) -> Result<(), Error> {
+        let Some(group) = groups.iter().find(|group| is_unified_with_controllers(group)) else {
+            return Ok(());
+        };
+        let what = format!("process 1 of {} starts", self.name);
+        wait_until(&what, Duration::from_secs(10), || {
+            self.init().map_err(|error| error.to_string())
+        })?;
+        let leaf = group.join("init");
+        fs::create_dir_all(&leaf).file("make", &leaf)?;
+        let members = leaf.join("cgroup.procs");
+        fs::write(&members, outer.pid.to_string()).file("write", &members)
     }
 
     /// Process 1 of the node, as the machine sees it.
@@ -248,4 +266,10 @@ impl Node {
             Err(error) => Err(error.to_string()),
         })
     }
+}
+
+/// Whether this is a group of cgroup v2 that has controllers to hand down; in a hybrid the v1 hierarchies have them.
+fn is_unified_with_controllers(group: &Path) -> bool {
+    let controllers = fs::read_to_string(group.join("cgroup.controllers"));
+    controllers.is_ok_and(|names| names.split_ascii_whitespace().any(|name| name == "memory"))
 }

@@ -2,7 +2,7 @@
 
 use super::Testbed;
 use super::error::Error;
-use super::faults::{ASIDE, HIDDEN};
+use super::faults::{ASIDE, HIDDEN, UNREADY};
 use super::node::{Node, Service};
 use super::wait::wait_until;
 use std::time::Duration;
@@ -18,6 +18,7 @@ impl Testbed {
                 node.start_service(service)?;
             }
         }
+        node.remove(UNREADY)?;
         let mut touched = false;
         for (path, _) in HIDDEN {
             let aside = format!("{path}{ASIDE}");

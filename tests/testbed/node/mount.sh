@@ -31,11 +31,20 @@ mount -t tmpfs tmpfs "$root/tmp"
 
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
   # cgroup v2. A group with processes of its own cannot have controllers for its children, so everything so far moves to a leaf.
+  # The process that waits for this one outside shows as 0; whoever started it moves it as well, so this is tried for a while.
   mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
   mkdir -p "$root/sys/fs/cgroup/init"
-  while read -r process; do echo "$process" >"$root/sys/fs/cgroup/init/cgroup.procs" || true; done <"$root/sys/fs/cgroup/cgroup.procs"
   read -r controllers <"$root/sys/fs/cgroup/cgroup.controllers"
-  for controller in $controllers; do echo "+$controller" >"$root/sys/fs/cgroup/cgroup.subtree_control" || true; done
+  tries=0
+  until grep -qw memory "$root/sys/fs/cgroup/cgroup.subtree_control"; do
+    [ "$tries" -lt 100 ] || { echo "the node's cgroup hands down no controllers" >&2; exit 1; }
+    [ "$tries" = 0 ] || sleep 0.1
+    tries=$((tries + 1))
+    while read -r process; do
+      [ "$process" = 0 ] || echo "$process" >"$root/sys/fs/cgroup/init/cgroup.procs" || true
+    done <"$root/sys/fs/cgroup/cgroup.procs"
+    for controller in $controllers; do echo "+$controller" >"$root/sys/fs/cgroup/cgroup.subtree_control" || true; done
+  done
 else
   mount -t tmpfs -o mode=755 tmpfs "$root/sys/fs/cgroup"
   for hierarchy in /sys/fs/cgroup/*/; do
