@@ -228,7 +228,7 @@ impl<T: DeserializeOwned + Kept> Collected<T> {
         if extent.form == Form::Table || (extent.form == Form::Metadata && !T::METADATA_IS_ENOUGH) {
             return self.lacks(Gap::new(path, GapReason::NotAsked, METADATA_ONLY), gaps);
         }
-        let page = match list::decode::<T>(&record.body) {
+        let page = match list::decode::<T>(&record.body, T::KIND) {
             Ok(page) => page,
             Err(no) => return self.lacks(Gap::new(path, no.why, no.detail), gaps),
         };

@@ -55,13 +55,30 @@ struct ListMetadata {
 
 /// What an API server answers with when only metadata is asked for.
 const METADATA_LIST: &str = "PartialObjectMetadataList";
+/// Kind of the items of such a list.
+const METADATA_ITEM: &str = "PartialObjectMetadata";
+/// What kubectl prints, whatever the kinds of the items.
+const MIXED_LIST: &str = "List";
 /// Characters of an item that are shown when it makes no sense.
 const EXCERPT: usize = 120;
 
-/// Decodes a page in JSON or YAML.
-pub(super) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<Page<T>, NoList> {
+/// Items' kinds, to tell lists of several kinds, as `kubectl get pods,services -o json` prints them.
+#[derive(Deserialize)]
+struct Kinds {
+    items: Vec<Kind>,
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    #[serde(default)]
+    kind: String,
+}
+
+/// Decodes a page in JSON or YAML of objects of `kind`; objects of other kinds in it are ignored.
+pub(super) fn decode<T: DeserializeOwned>(body: &[u8], kind: &str) -> Result<Page<T>, NoList> {
     if let Ok(whole) = serde_json::from_slice::<Whole<T>>(body)
-        && whole.kind != "Table"
+        && is_list_of(&whole.kind, kind)
+        && !(whole.kind == MIXED_LIST && has_others(body, kind))
     {
         let more = whole.metadata.and_then(|it| it.more).is_some_and(|more| !more.is_empty());
         return Ok(Page {
@@ -73,7 +90,20 @@ pub(super) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<Page<T>, NoList
         });
     }
     let value = value(body).map_err(|detail| NoList { why: GapReason::Undecodable, detail })?;
-    item_by_item(value)
+    item_by_item(value, kind)
+}
+
+fn is_list_of(list: &str, kind: &str) -> bool {
+    matches!(list, "" | MIXED_LIST | METADATA_LIST) || list.strip_suffix("List") == Some(kind)
+}
+
+fn has_others(body: &[u8], kind: &str) -> bool {
+    serde_json::from_slice::<Kinds>(body)
+        .map_or(true, |list| list.items.iter().any(|item| !is_object_of(&item.kind, kind)))
+}
+
+fn is_object_of(its: &str, kind: &str) -> bool {
+    its.is_empty() || its == kind || its == METADATA_ITEM
 }
 
 /// Any JSON or YAML.
@@ -89,7 +119,7 @@ pub fn value(body: &[u8]) -> Result<Value, String> {
     }
 }
 
-fn item_by_item<T: DeserializeOwned>(value: Value) -> Result<Page<T>, NoList> {
+fn item_by_item<T: DeserializeOwned>(value: Value, expected: &str) -> Result<Page<T>, NoList> {
     let undecodable =
         |detail: &str| NoList { why: GapReason::Undecodable, detail: detail.to_owned() };
     let Value::Object(mut list) = value else { return Err(undecodable("not a List")) };
@@ -103,6 +133,9 @@ fn item_by_item<T: DeserializeOwned>(value: Value) -> Result<Page<T>, NoList> {
             detail: "a Table holds no objects".to_owned(),
         });
     }
+    if !is_list_of(&kind, expected) && kind != expected {
+        return Err(undecodable(&format!("expected {expected}List, found {kind:?}")));
+    }
     let more = list
         .get("metadata")
         .and_then(|metadata| metadata.get("continue"))
@@ -112,7 +145,7 @@ fn item_by_item<T: DeserializeOwned>(value: Value) -> Result<Page<T>, NoList> {
         Some(Value::Array(items)) => (items, None),
         // A nil slice in Go.
         Some(Value::Null) => (Vec::new(), None),
-        None if !kind.is_empty() && !kind.ends_with("List") => {
+        None if kind == expected => {
             let name = name_of(&list).unwrap_or_default();
             (vec![Value::Object(list)], Some(name))
         }
@@ -126,6 +159,10 @@ fn item_by_item<T: DeserializeOwned>(value: Value) -> Result<Page<T>, NoList> {
         single,
     };
     for (place, value) in values.into_iter().enumerate() {
+        let its = value.get("kind").and_then(Value::as_str).unwrap_or_default();
+        if !is_object_of(its, expected) {
+            continue;
+        }
         match item(value, place) {
             Ok(item) => page.items.push(item),
             Err(bad) => page.bad.push(bad),
@@ -197,7 +234,7 @@ mod tests {
     fn one_bad_item_does_not_cost_the_others() {
         let body = br#"{"kind":"List","items":[{"metadata":{"name":"a","labels":null}},
             {"metadata":{"name":"b","namespace":"n"},"spec":{"containers":7}}, 5, {"metadata":{"name":"c"}}]}"#;
-        let page = decode::<Pod>(body).unwrap();
+        let page = decode::<Pod>(body, "Pod").unwrap();
         assert_eq!(names(&page), ["a", "c"]);
         assert_eq!(page.bad.len(), 2);
         assert_eq!(page.bad[0].name, "n/b");
@@ -207,21 +244,24 @@ mod tests {
 
     #[test]
     fn yaml_json_and_single_objects() {
-        let page = decode::<Pod>(b"apiVersion: v1\nkind: List\nitems:\n- metadata:\n    name: a\n")
-            .unwrap();
+        let page =
+            decode::<Pod>(b"apiVersion: v1\nkind: List\nitems:\n- metadata:\n    name: a\n", "Pod")
+                .unwrap();
         assert_eq!(names(&page), ["a"]);
         assert!(page.single.is_none() && !page.more);
         let page =
-            decode::<Pod>(br#"{"kind":"Pod","metadata":{"name":"a","namespace":"n"}}"#).unwrap();
+            decode::<Pod>(br#"{"kind":"Pod","metadata":{"name":"a","namespace":"n"}}"#, "Pod")
+                .unwrap();
         assert_eq!(page.single.as_deref(), Some("n/a"));
-        let page = decode::<Pod>(br#"{"kind":"PodList","metadata":{"continue":"x"},"items":null}"#)
-            .unwrap();
+        let page =
+            decode::<Pod>(br#"{"kind":"PodList","metadata":{"continue":"x"},"items":null}"#, "Pod")
+                .unwrap();
         assert!(page.more && page.items.is_empty());
     }
 
     #[test]
     fn what_is_no_list_says_why() {
-        let no = |body: &[u8]| decode::<Pod>(body).unwrap_err().why;
+        let no = |body: &[u8]| decode::<Pod>(body, "Pod").unwrap_err().why;
         assert_eq!(no(br#"{"kind":"Status","code":403,"message":"no"}"#), GapReason::Forbidden);
         assert_eq!(no(br#"{"kind":"Status","code":404}"#), GapReason::NotServed);
         assert_eq!(no(br#"{"kind":"Table","rows":[]}"#), GapReason::NotAsked);
@@ -229,5 +269,18 @@ mod tests {
         assert_eq!(no(br#"{"items":[{"#), GapReason::Undecodable);
         assert_eq!(no(b"\xff\xfe"), GapReason::Undecodable);
         assert_eq!(no(b""), GapReason::Undecodable);
+    }
+
+    #[test]
+    fn objects_of_other_kinds_are_no_pods() {
+        let mixed = br#"{"kind":"List","items":[{"kind":"Service","metadata":{"name":"a"}},
+            {"kind":"Pod","metadata":{"name":"b"}},{"metadata":{"name":"c"}}]}"#;
+        let page = decode::<Pod>(mixed, "Pod").unwrap();
+        assert_eq!(names(&page), ["b", "c"]);
+        assert!(page.bad.is_empty());
+        for other in [&br#"{"kind":"ServiceList","items":[]}"#[..], br#"{"kind":"Service"}"#] {
+            let no = decode::<Pod>(other, "Pod").unwrap_err();
+            assert!(no.detail.starts_with("expected PodList, found"), "{}", no.detail);
+        }
     }
 }

@@ -14,6 +14,8 @@ pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-config
 
 /// A kind that a snapshot keeps.
 pub(super) trait Kept {
+    /// Its name in the API.
+    const KIND: &str;
     /// True when the metadata tells all that is needed.
     const METADATA_IS_ENOUGH: bool = false;
 
@@ -31,8 +33,9 @@ pub(super) trait Kept {
 }
 
 macro_rules! kept {
-    ($($kind:ty: $enough:literal, $more:expr;)*) => {
+    ($($kind:ty: $name:literal, $enough:literal, $more:expr;)*) => {
         $(impl Kept for $kind {
+            const KIND: &str = $name;
             const METADATA_IS_ENOUGH: bool = $enough;
 
             fn metadata(&self) -> &Metadata {
@@ -52,17 +55,17 @@ macro_rules! kept {
 }
 
 kept! {
-    Node: false, |_| {};
-    Namespace: true, |_| {};
-    Pod: false, |_| {};
-    Event: false, event;
-    DaemonSet: false, |it| template(&mut it.spec.template);
-    Deployment: false, |it| template(&mut it.spec.template);
-    ServiceAccount: true, |_| {};
-    ConfigMap: false, config_map;
-    ClusterInformation: false, |_| {};
-    IpPool: false, |_| {};
-    Definition: true, |_| {};
+    Node: "Node", false, |_| {};
+    Namespace: "Namespace", true, |_| {};
+    Pod: "Pod", false, |_| {};
+    Event: "Event", false, event;
+    DaemonSet: "DaemonSet", false, |it| template(&mut it.spec.template);
+    Deployment: "Deployment", false, |it| template(&mut it.spec.template);
+    ServiceAccount: "ServiceAccount", true, |_| {};
+    ConfigMap: "ConfigMap", false, config_map;
+    ClusterInformation: "ClusterInformation", false, |_| {};
+    IpPool: "IPPool", false, |_| {};
+    Definition: "CustomResourceDefinition", true, |_| {};
 }
 
 fn event(event: &mut Event) {

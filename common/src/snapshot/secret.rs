@@ -108,7 +108,7 @@ fn values(text: &str) -> String {
     let mut from = 0;
     while let Some((place, word, least)) = next_keyword(text, from) {
         let after = place + word.len();
-        let (start, end) = value_after(text, after);
+        let (start, end) = value_after(text, after, word == "bearer");
         let value = &text[start..end];
         if start > after && value.len() >= least && !is_harmless(value) {
             out.push_str(&text[from..start]);
@@ -140,15 +140,18 @@ fn next_keyword(text: &str, from: usize) -> Option<(usize, &'static str, usize)>
     None
 }
 
-/// The extent of the value after a keyword: behind a quote, `:` or `=` (a blank for `Bearer x`), blanks and a quote; empty at `after` when none follows.
-fn value_after(text: &str, after: usize) -> (usize, usize) {
+/// The extent of the value after a keyword: behind a quote, `:` or `=`, blanks and a quote; empty at `after` when none follows.
+/// Only `Bearer` needs no more than a blank: after other words, a blank is prose.
+fn value_after(text: &str, after: usize, is_bearer: bool) -> (usize, usize) {
     let bytes = text.as_bytes();
     let skip = |from: usize, set: &[u8]| {
         from + bytes[from..].iter().take_while(|c| set.contains(c)).count()
     };
     let quoted = skip(after, b"\\\"'");
     let separated = skip(quoted, b":= ");
-    if separated == quoted {
+    let is_assigned = bytes[quoted..separated].iter().any(|c| *c != b' ');
+    let has_value = is_assigned || (is_bearer && separated > quoted);
+    if !has_value {
         return (after, after);
     }
     let start = skip(separated, b"\\\"'");
@@ -203,7 +206,12 @@ mod tests {
                 "-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----",
                 "-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----",
             ),
-            ("the token: none, token monitor started", "the token: none, token monitor started"),
+            (
+                "the token: none, token monitor-has-started",
+                "the token: none, token monitor-has-started",
+            ),
+            ("password authentication failed", "password authentication failed"),
+            ("tokens: 5, ñtoken = abcdef.0123456789abcdef", "tokens: 5, ñtoken = REDACTED"),
             ("certificate-authority-data: sha256:00", "certificate-authority-data: sha256:00"),
         ] {
             assert_eq!(without_secrets(before), after);
