@@ -78,7 +78,7 @@ impl Cluster {
             .exec(request.pod, request.command.iter().copied(), &params)
             .await
             .map_err(|error| self.transport(attempted, &error))?;
-        let (stdout, stderr, status) = drain(&mut process, request).await?;
+        let (stdout, stderr, status) = drain(attempted, &mut process, request).await?;
         let status =
             status.ok_or_else(|| other(attempted, "the stream ended before the command"))?;
         Ok(ExecOutput { stdout, stderr, exit_code: exit_code(attempted, &status)? })
@@ -89,6 +89,7 @@ type Drained = (Vec<u8>, Vec<u8>, Option<Status>);
 
 /// Feeds the input and takes all outputs at once: one that waits for another would block the stream.
 async fn drain(
+    attempted: &str,
     process: &mut AttachedProcess,
     request: &ExecRequest<'_>,
 ) -> Result<Drained, ApiError> {
@@ -105,11 +106,17 @@ async fn drain(
             None => None,
         }
     };
-    let ((), stdout, stderr, status) = tokio::join!(feed, take, grumble, end);
-    let stdout = stdout.ok_or_else(|| ApiError::Other {
-        attempted: format!("run a command in pod {}/{}", request.namespace, request.pod),
-        message: format!("it printed more than {} bytes", request.limit_bytes),
-    })?;
+    let feed = async {
+        feed.await;
+        Ok::<_, TooMuch>(())
+    };
+    let grumble = async { Ok(grumble.await) };
+    let end = async { Ok(end.await) };
+    // Too much output ends everything at once: waiting for the status would be waiting for a command that may never end.
+    let ((), stdout, stderr, status) =
+        tokio::try_join!(feed, take, grumble, end).map_err(|TooMuch| {
+            other(attempted, &format!("it printed more than {} bytes", request.limit_bytes))
+        })?;
     // The writer lives until here: dropping it would close the whole stream with old servers.
     drop(stdin);
     Ok((stdout, stderr, status))
@@ -123,13 +130,16 @@ async fn feed(writer: Option<&mut (impl AsyncWrite + Unpin)>, input: &[u8]) {
     }
 }
 
-/// Everything, or none when it is more than `limit`. Dropping the reader then ends the stream.
-async fn take(reader: Option<impl AsyncRead + Unpin>, limit: usize) -> Option<Vec<u8>> {
+/// A command printed more than is taken.
+struct TooMuch;
+
+/// Everything, unless it is more than `limit`.
+async fn take(reader: Option<impl AsyncRead + Unpin>, limit: usize) -> Result<Vec<u8>, TooMuch> {
     let mut out = Vec::new();
-    let Some(reader) = reader else { return Some(out) };
+    let Some(reader) = reader else { return Ok(out) };
     let one_more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     reader.take(one_more).read_to_end(&mut out).await.ok();
-    (out.len() <= limit).then_some(out)
+    if out.len() <= limit { Ok(out) } else { Err(TooMuch) }
 }
 
 /// The first bytes; the rest is read and forgotten, so that the stream goes on.

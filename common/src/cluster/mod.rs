@@ -22,6 +22,13 @@ mod proxy;
 mod request;
 mod review;
 
+#[cfg(test)]
+mod connect_tests;
+#[cfg(test)]
+mod request_tests;
+#[cfg(test)]
+pub(crate) mod test_server;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
