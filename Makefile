@@ -7,6 +7,7 @@ PREFIX ?= $(HOME)/.local
 PROFILE ?= release
 export KUBECTL_CALICO_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
+TESTBED := $(CARGO) run --quiet --locked --package tests --bin testbed --
 OUT := $(or $(CARGO_TARGET_DIR),target)
 BUILT := $(OUT)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/kubectl-calico_doctor
 DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
@@ -21,12 +22,15 @@ build: preconditions ## builds the plugins (PROFILE=dev for a quick build)
 test: lint packages ## lint, unit tests, recorded incidents, one live story per plugin
 	$(CARGO) test --workspace --locked
 	cd tests/testbed/standin && go test ./...
+	$(TESTBED) down
 
 e2e: preconditions packages ## every fault on a real cluster (Linux, root)
 	$(CARGO) test --locked --package tests --features e2e
+	$(TESTBED) down
 
 chaos: preconditions packages ## kill matrices, races, scale, fuzz (Linux, root)
 	$(CARGO) test --locked --package tests --features chaos
+	$(TESTBED) down
 
 bench: preconditions ## measures against the budgets
 	$(CARGO) test --locked --package tests --features bench --profile $(PROFILE) bench_ -- --nocapture
@@ -46,7 +50,8 @@ demo: preconditions ## diagnoses a recorded incident; needs no cluster
 install: build ## installs below PREFIX (default: ~/.local)
 	@.ci/install $(BUILT) $(PREFIX)/bin
 
-clean: ## removes what was built
+clean: ## stops the testbed and removes what was built
+	[ ! -d /var/lib/kubectl-calico-testbed/0/run ] || $(TESTBED) down
 	$(CARGO) clean
 	rm -rf tests/testbed/.cache
 

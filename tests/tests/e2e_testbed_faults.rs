@@ -1,5 +1,5 @@
 //! Every fault that the testbed can make: it breaks what it says, in the words of the real thing, and can be undone.
-#![cfg(unix)]
+#![cfg(all(unix, feature = "e2e"))]
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot go on is to end with the place where it could not"

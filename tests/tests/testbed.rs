@@ -275,6 +275,8 @@ fn the_image_of_calico_node_lacks_what_the_real_one_lacks() {
 fn pods_reach_each_other_and_the_api_across_nodes() {
     let name = "pods_reach_each_other_and_the_api_across_nodes";
     let Some(testbed) = Testbed::for_test(name).unwrap() else { return };
+    // Nobody may break a node meanwhile.
+    let _lock = testbed.lock_cluster().unwrap();
     let space = TestNamespace::new(&testbed, "across-nodes");
     testbed.apply(&space.web()).unwrap();
     testbed

@@ -178,8 +178,14 @@ impl Testbed {
     }
 
     /// Stops a testbed, whatever state it is in, and removes all of it. With `force` also if tests are using it.
+    ///
+    /// Where there can be no testbed, and none is, nothing needs to be done.
     pub fn stop(layout: &Layout, force: bool, progress: Progress) -> Result<(), Error> {
-        available().map_err(|skip| Error::Missing(skip.0))?;
+        match available() {
+            Err(_) if !layout.run().exists() => return Ok(()),
+            Err(skip) => return Err(Error::Missing(skip.0)),
+            Ok(()) => {}
+        }
         if force {
             return lifecycle::down(layout, progress);
         }
