@@ -263,6 +263,8 @@ fn flavours_are_told_apart() {
     assert_eq!(flavour(&[definitions(&[old]), crd()]), Known::Known(Flavour::CrdV1));
     assert_eq!(flavour(&[definitions(&[new]), v3()]), Known::Known(Flavour::NativeV3));
     assert_eq!(flavour(&[definitions(&[old, new]), crd(), v3()]), Known::Known(Flavour::Migrating));
+    let unread = flavour(&[definitions(&[old, new]), v3()]);
+    assert!(unread.gap().is_some(), "the old group may hold objects: {unread:?}");
     assert_eq!(flavour(&[definitions(&[])]), Known::Absent);
     assert_eq!(flavour(&[groups(&["apps"])]), Known::Absent);
     assert_eq!(flavour(&[groups(&["projectcalico.org"])]), Known::Known(Flavour::NativeV3));

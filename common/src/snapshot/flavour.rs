@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::builder::Definition;
-use super::{Coverage, Flavour, GapReason, Known, Listing};
+use super::{Coverage, Flavour, Gap, GapReason, Known, Listing};
 use crate::calico::names::{CRD_GROUP, V3_GROUP};
 use crate::calico::{ClusterInformation, IpPool};
 
@@ -24,17 +24,40 @@ impl Seen<'_> {
     pub(super) fn flavour(&self) -> Known<Flavour> {
         let crd = self.crd_is_stored();
         match (crd, self.v3_is_stored(crd)) {
-            // Definitions of both groups are there for as long as a migration takes, and longer when nobody cleans up:
-            // objects in the old group are what counts.
-            (Some(true), Some(true)) if holds(self.crd) => Known::Known(Flavour::Migrating),
+            (Some(true), Some(true)) => self.of_both(),
             (_, Some(true)) => Known::Known(Flavour::NativeV3),
             (Some(true), _) => Known::Known(Flavour::CrdV1),
             (Some(false), Some(false)) => Known::Absent,
-            _ => match self.gap() {
-                Some(gap) => Known::Unknown(gap),
-                None => Known::Absent,
-            },
+            _ => self.unknown(),
         }
+    }
+
+    /// Definitions of both groups are there for as long as a migration takes, and longer when nobody cleans up: objects in the
+    /// old group are what counts. When they could not be read, nobody knows.
+    fn of_both(&self) -> Known<Flavour> {
+        let (information, pools) = self.crd;
+        if !information.items.is_empty() || !pools.items.is_empty() {
+            Known::Known(Flavour::Migrating)
+        } else if information.is_whole() && pools.is_whole() {
+            Known::Known(Flavour::NativeV3)
+        } else {
+            self.unknown()
+        }
+    }
+
+    fn unknown(&self) -> Known<Flavour> {
+        let (information, pools) = self.crd;
+        let gap = [&information.gap, &pools.gap, &self.definitions.gap]
+            .into_iter()
+            .find_map(Option::clone);
+        let nobody_asked = || {
+            Gap::new(
+                "cluster/api/apis.json",
+                GapReason::NotAsked,
+                "neither group of Calico was looked for",
+            )
+        };
+        Known::Unknown(gap.unwrap_or_else(nobody_asked))
     }
 
     /// True when Calico's objects should be read from `projectcalico.org`.
@@ -76,15 +99,6 @@ impl Seen<'_> {
         };
         self.definitions.items.iter().any(of)
     }
-
-    fn gap(&self) -> Option<super::Gap> {
-        self.crd
-            .0
-            .gap
-            .clone()
-            .or_else(|| self.crd.1.gap.clone())
-            .or_else(|| self.definitions.gap.clone())
-    }
 }
 
 fn served(group: &Group) -> bool {
@@ -92,10 +106,6 @@ fn served(group: &Group) -> bool {
 }
 
 fn not_served(group: &Group) -> bool {
-    let is = |gap: Option<&super::Gap>| gap.is_some_and(|gap| gap.why == GapReason::NotServed);
+    let is = |gap: Option<&Gap>| gap.is_some_and(|gap| gap.why == GapReason::NotServed);
     is(group.0.gap.as_ref()) && is(group.1.gap.as_ref())
-}
-
-fn holds(group: &Group) -> bool {
-    !group.0.items.is_empty() || !group.1.items.is_empty()
 }
