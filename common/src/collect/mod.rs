@@ -14,6 +14,8 @@ mod nodes;
 mod probes;
 mod progress;
 mod tee;
+#[cfg(test)]
+mod tests;
 mod want;
 
 pub use live::{Outcome, collect_live};
