@@ -1,5 +1,7 @@
 //! A plan on a real cluster: the executor repairs what checks found, and leaves alone what is not the plan's.
 
+#![cfg(all(unix, feature = "e2e"))]
+
 use common::calico::names::{CRD_GROUP, ROOT_CA_CONFIG_MAP};
 use common::checks::diagnose;
 use common::cluster::{Cluster, ConnectOptions, ListRequest};
@@ -20,7 +22,7 @@ use jiff::Timestamp;
 use std::error::Error;
 use std::io::Write;
 use std::time::Duration;
-use tests::testbed::{Testbed, wait_until};
+use tests::testbed::{Renewal, Testbed, wait_until};
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -45,6 +47,23 @@ impl<'a> Scratch<'a> {
         Ok(())
     }
 
+    /// Waits until the kubelet says that a pod cannot get its network.
+    fn wait_until_it_hangs(&self) -> Done {
+        let failed = "--field-selector=reason=FailedCreatePodSandBox";
+        wait_until("the pod hangs", Duration::from_secs(60), || {
+            let found = self.0.kubectl(&["get", "events", "-n", self.1, "-o", "name", failed]);
+            let found = found.map_err(|error| error.to_string())?;
+            if found.trim().is_empty() { Err("no event".to_owned()) } else { Ok(()) }
+        })?;
+        Ok(())
+    }
+
+    /// Waits until all of it is gone: what still terminates when the next fault comes hangs for good.
+    fn remove(self) -> Done {
+        self.0.kubectl(&["delete", "namespace", self.1, "--wait", "--timeout=60s"])?;
+        Ok(())
+    }
+
     fn field(&self, pod: &str, path: &str) -> Result<String, Box<dyn Error>> {
         Ok(self.0.field(&["pod", pod, "-n", self.1], path)?)
     }
@@ -52,11 +71,19 @@ impl<'a> Scratch<'a> {
 
 impl Drop for Scratch<'_> {
     fn drop(&mut self) {
-        if let Err(error) = self.0.kubectl(&["delete", "namespace", self.1, "--wait=false"]) {
+        if let Err(error) =
+            self.0.kubectl(&["delete", "namespace", self.1, "--wait=false", "--ignore-not-found"])
+        {
             let line = format!("namespace {} is left: {error}", self.1);
             drop(writeln!(std::io::stderr(), "{line}"));
         }
     }
+}
+
+async fn connect(testbed: &Testbed) -> Result<Cluster, Box<dyn Error>> {
+    let options =
+        ConnectOptions { kubeconfig: Some(testbed.kubeconfig()), ..ConnectOptions::default() };
+    Ok(Cluster::connect(&options).await?)
 }
 
 /// Everything that the checks of a node's credentials look at.
@@ -153,22 +180,14 @@ fn a_plan_repairs_a_rejected_token_and_frees_the_same_pod() -> Done {
         return Ok(());
     };
     let runtime = tokio::runtime::Runtime::new()?;
-    let options =
-        ConnectOptions { kubeconfig: Some(testbed.kubeconfig()), ..ConnectOptions::default() };
-    let cluster = runtime.block_on(Cluster::connect(&options))?;
+    let cluster = runtime.block_on(connect(&testbed))?;
     let lease = testbed.lease_node()?;
     let name = lease.name().to_owned();
     let _fault = testbed.expire_token(&lease)?;
     let scratch = Scratch::new(&testbed, "e2e-execute")?;
     scratch.pod("web", &name)?;
     let uid = scratch.field("web", "{.metadata.uid}")?;
-    let failed = ["get", "events", "-n", "e2e-execute", "-o", "name"];
-    let selector = "--field-selector=reason=FailedCreatePodSandBox";
-    wait_until("the pod hangs", Duration::from_secs(60), || {
-        let found = testbed.kubectl(&[failed.as_slice(), &[selector]].concat());
-        let found = found.map_err(|error| error.to_string())?;
-        if found.trim().is_empty() { Err("no event".to_owned()) } else { Ok(()) }
-    })?;
+    scratch.wait_until_it_hangs()?;
 
     let snapshot = runtime.block_on(look(&cluster))?;
     let plan = runtime.block_on(plan(&cluster, &snapshot))?;
@@ -220,5 +239,40 @@ fn a_plan_repairs_a_rejected_token_and_frees_the_same_pod() -> Done {
     let still = after.findings().filter(|it| it.nodes.contains(&name)).collect::<Vec<_>>();
     assert!(still.is_empty(), "{still:#?}");
     println!("repaired {name}: {}", serde_json::to_string(&outcome)?);
+    Ok(())
+}
+
+/// Whatever rejects the credentials of all nodes: every node is repaired, first the one on which a pod hangs.
+#[test]
+fn a_plan_repairs_all_nodes_whatever_rejected_their_tokens() -> Done {
+    let Some(testbed) = Testbed::for_test("a_plan_repairs_all_nodes")? else {
+        return Ok(());
+    };
+    let runtime = tokio::runtime::Runtime::new()?;
+    let lock = testbed.lock_cluster()?;
+    let canary = testbed.nodes().last().ok_or("a testbed has nodes")?.name().to_owned();
+    for fault in ["service account", "signing key", "certificate authority"] {
+        match fault {
+            "service account" => testbed.recreate_service_account(&lock)?,
+            "signing key" => testbed.renew(Renewal::SigningKey, &lock)?,
+            _ => testbed.renew(Renewal::Authority, &lock)?,
+        }
+        let cluster = runtime.block_on(connect(&testbed))?;
+        let scratch = Scratch::new(&testbed, "e2e-execute-all")?;
+        scratch.pod("web", &canary)?;
+        scratch.wait_until_it_hangs()?;
+        let snapshot = runtime.block_on(look(&cluster))?;
+        let plan = runtime.block_on(plan(&cluster, &snapshot))?;
+        let nodes: Vec<_> = plan.steps.iter().filter_map(|step| step.node.as_deref()).collect();
+        assert_eq!(nodes.len(), testbed.nodes().len(), "{fault}: {plan:#?}");
+        assert_eq!(nodes[0], canary, "{fault}");
+        let (outcome, _) = runtime.block_on(carry_out(&cluster, &plan))?;
+        assert_eq!(outcome.result, RunResult::Done, "{fault}: {outcome:#?}");
+        assert_eq!(scratch.field("web", "{.status.phase}")?, "Running", "{fault}");
+        let after = diagnose(&runtime.block_on(look(&cluster))?);
+        assert!(after.roots.is_empty(), "{fault}: {:#?}", after.roots);
+        scratch.remove()?;
+        println!("repaired {fault}: {}", serde_json::to_string(&outcome)?);
+    }
     Ok(())
 }
