@@ -24,6 +24,11 @@ use std::io::Write;
 use std::time::Duration;
 use tests::testbed::{Renewal, Testbed, wait_until};
 
+/// The CNI plugin's credentials are rejected.
+const REJECTED: &str = "CAL-CNI-006";
+/// The CNI configuration is missing.
+const NO_CONFIGURATION: &str = "CAL-CNI-001";
+
 type Done = Result<(), Box<dyn Error>>;
 
 /// A namespace that goes with the test.
@@ -143,7 +148,11 @@ fn record(key: RecordKey, body: Vec<u8>, extent: Extent) -> Record {
     Record { key, body, at: Timestamp::now(), from: Provenance::Api("test".to_owned()), extent }
 }
 
-async fn plan(cluster: &Cluster, snapshot: &Snapshot) -> Result<Plan, Box<dyn Error>> {
+async fn plan(
+    cluster: &Cluster,
+    snapshot: &Snapshot,
+    code: &'static str,
+) -> Result<Plan, Box<dyn Error>> {
     let info = cluster.target_info();
     let target = Target {
         cluster_uid: snapshot.cluster.uid.known().cloned().ok_or("no uid of the cluster")?,
@@ -152,7 +161,7 @@ async fn plan(cluster: &Cluster, snapshot: &Snapshot) -> Result<Plan, Box<dyn Er
         server: info.server.clone(),
         user: cluster.who_am_i().await?,
     };
-    let only = &[Code("CAL-CNI-006")];
+    let only = &[Code(code)];
     let order = Order { id: new_plan_id(), made_by: "e2e", target, only };
     Ok(plan_for(order, snapshot, &diagnose(snapshot)))
 }
@@ -190,7 +199,7 @@ fn a_plan_repairs_a_rejected_token_and_frees_the_same_pod() -> Done {
     scratch.wait_until_it_hangs()?;
 
     let snapshot = runtime.block_on(look(&cluster))?;
-    let plan = runtime.block_on(plan(&cluster, &snapshot))?;
+    let plan = runtime.block_on(plan(&cluster, &snapshot, REJECTED))?;
     let step =
         plan.steps.iter().find(|step| step.node.as_deref() == Some(&name)).ok_or_else(|| {
             format!("no step for {name} in {plan:#?} of {:#?}", diagnose(&snapshot))
@@ -262,7 +271,7 @@ fn a_plan_repairs_all_nodes_whatever_rejected_their_tokens() -> Done {
         scratch.pod("web", &canary)?;
         scratch.wait_until_it_hangs()?;
         let snapshot = runtime.block_on(look(&cluster))?;
-        let plan = runtime.block_on(plan(&cluster, &snapshot))?;
+        let plan = runtime.block_on(plan(&cluster, &snapshot, REJECTED))?;
         let nodes: Vec<_> = plan.steps.iter().filter_map(|step| step.node.as_deref()).collect();
         assert_eq!(nodes.len(), testbed.nodes().len(), "{fault}: {plan:#?}");
         assert_eq!(nodes[0], canary, "{fault}");
@@ -274,5 +283,37 @@ fn a_plan_repairs_all_nodes_whatever_rejected_their_tokens() -> Done {
         scratch.remove()?;
         println!("repaired {fault}: {}", serde_json::to_string(&outcome)?);
     }
+    Ok(())
+}
+
+#[test]
+fn a_plan_brings_a_lost_cni_configuration_back() -> Done {
+    let Some(testbed) = Testbed::for_test("a_plan_brings_a_lost_cni_configuration_back")? else {
+        return Ok(());
+    };
+    let runtime = tokio::runtime::Runtime::new()?;
+    let cluster = runtime.block_on(connect(&testbed))?;
+    let lease = testbed.lease_node()?;
+    let name = lease.name().to_owned();
+    let _fault = testbed.hide_conflist(&lease)?;
+    let ready = "{.status.conditions[?(@.type=='Ready')].status}";
+    wait_until("the node is NotReady", Duration::from_secs(60), || {
+        let status = testbed.field(&["node", &name], ready).map_err(|error| error.to_string())?;
+        if status == "False" { Ok(()) } else { Err(status) }
+    })?;
+    let snapshot = runtime.block_on(look(&cluster))?;
+    let mut plan = runtime.block_on(plan(&cluster, &snapshot, NO_CONFIGURATION))?;
+    // Other tests may be breaking the other node meanwhile.
+    plan.steps.retain(|step| step.node.as_deref() == Some(&name));
+    plan.steps.iter_mut().for_each(|step| step.after.clear());
+    let waits = |plan: &Plan| {
+        let mut conditions = plan.steps.iter().flat_map(|step| &step.verify);
+        conditions.any(|it| matches!(it.condition, Condition::NodeNetworkReady { .. }))
+    };
+    assert!(waits(&plan), "{plan:#?} of {:#?}", diagnose(&snapshot));
+    let (outcome, _) = runtime.block_on(carry_out(&cluster, &plan))?;
+    assert_eq!(outcome.result, RunResult::Done, "{outcome:#?}");
+    assert_eq!(testbed.field(&["node", &name], ready)?, "True");
+    println!("repaired {name}: {}", serde_json::to_string(&outcome)?);
     Ok(())
 }
