@@ -170,7 +170,7 @@ fn a_start_that_is_killed_is_cleaned_up_by_the_next_stop() {
     let layout = &own.0;
     // Otherwise the start would be killed while it builds.
     Testbed::build(layout, Progress::on_stderr()).unwrap();
-    for moment in ["etcd", "kube-controller-manager", "node-node2"] {
+    for moment in ["node-node1", "etcd", "kube-controller-manager"] {
         let before = Inventory::take(layout).unwrap();
         assert_eq!(before.leftovers(), Vec::<String>::new());
         let mut start = Command::new(env!("CARGO_BIN_EXE_testbed"))

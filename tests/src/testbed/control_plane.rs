@@ -26,13 +26,17 @@ pub(crate) struct ControlPlane<'a> {
 }
 
 impl ControlPlane<'_> {
-    /// Makes certificates, starts all programs and waits until the API server is ready.
-    pub(crate) fn start(&self, nodes: &[String]) -> Result<(), Error> {
+    /// Makes folders, certificates and kubeconfigs: all that nodes need as well.
+    pub(crate) fn prepare(&self, nodes: &[String]) -> Result<(), Error> {
         for folder in [self.layout.logs(), self.layout.records()] {
             fs::create_dir_all(&folder).file("make", &folder)?;
         }
         certificates::make_all(self.layout, nodes)?;
-        self.write_kubeconfigs()?;
+        self.write_kubeconfigs()
+    }
+
+    /// Starts all programs and waits until the API server is ready.
+    pub(crate) fn start(&self) -> Result<(), Error> {
         self.start_program("etcd")?;
         self.start_api()
     }

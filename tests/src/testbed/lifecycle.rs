@@ -82,19 +82,24 @@ pub(crate) fn up(
         sysctl::save(layout)?;
         network::make_bridge(layout)
     })?;
-    progress.phase("control plane", || control_plane.start(&names))?;
+    progress.phase("certificates", || control_plane.prepare(&names))?;
     let nodes =
         names.iter().map(|name| Node::named(layout, name)).collect::<Result<Vec<_>, _>>()?;
-    progress.phase("nodes register", || {
+    progress.phase("nodes and control plane start", || {
+        // Nodes read images while the control plane starts; kubelet goes on trying until the API server answers.
         nodes.iter().try_for_each(|node| node.start(artefacts))?;
+        control_plane.start()
+    })?;
+    if options.cni == Cni::Calico {
+        progress.phase("Calico's stand-in is applied", || apply_manifests(&control_plane))?;
+    }
+    progress.phase("nodes register", || {
         nodes.iter().try_for_each(|node| route_to_pods(&control_plane, node))
     })?;
     match options.cni {
         Cni::None => progress.line("testbed: no CNI was asked for: nodes stay NotReady"),
-        Cni::Calico => progress.phase("Calico's stand-in, nodes Ready", || {
-            apply_manifests(&control_plane)?;
-            wait_ready(&control_plane)
-        })?,
+        Cni::Calico => progress
+            .phase("nodes and calico-node are Ready", || wait_ready(&control_plane, nodes.len()))?,
     }
     let text = serde_json::to_string(&Running::would_be(layout, artefacts, options)?).map_err(
         |error| Error::Odd { what: "the testbed's state".to_owned(), why: error.to_string() },
@@ -127,16 +132,22 @@ fn apply_manifests(control_plane: &ControlPlane<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits until all nodes are Ready and the calico-node DaemonSet is rolled out.
-pub(crate) fn wait_ready(control_plane: &ControlPlane<'_>) -> Result<(), Error> {
+/// Waits until all nodes are Ready, and an up-to-date calico-node on each.
+pub(crate) fn wait_ready(control_plane: &ControlPlane<'_>, nodes: usize) -> Result<(), Error> {
+    // Not `rollout status`: it is content with no pod at all before the DaemonSet's controller has seen the nodes.
+    let counts = "--output=jsonpath={.status.updatedNumberScheduled} and {.status.numberReady}";
+    let query = ["--namespace=kube-system", "get", "daemonset", "calico-node", counts];
+    let wanted = format!("{nodes} and {nodes}");
+    wait_until("calico-node is Ready on all nodes", NODES_LIMIT, || {
+        match control_plane.kubectl_invocation(&query).check() {
+            Ok(seen) if seen == wanted => Ok(()),
+            Ok(seen) => Err(format!("updated and ready: {seen}")),
+            Err(error) => Err(error.to_string()),
+        }
+    })?;
     let limit = format!("--timeout={}s", NODES_LIMIT.as_secs());
-    let rolled_out =
-        ["--namespace=kube-system", "rollout", "status", "daemonset/calico-node", &limit];
-    control_plane.kubectl_invocation(&rolled_out).check()?;
-    control_plane
-        .kubectl_invocation(&["wait", "--for=condition=Ready", "node", "--all", &limit])
-        .check()
-        .map(drop)
+    let ready = ["wait", "--for=condition=Ready", "node", "--all", &limit];
+    control_plane.kubectl_invocation(&ready).check().map(drop)
 }
 
 /// Whether the API server answers.

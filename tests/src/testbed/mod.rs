@@ -268,7 +268,7 @@ impl Testbed {
 
     /// Waits until all nodes are Ready and calico-node is rolled out.
     pub fn wait_ready(&self) -> Result<(), Error> {
-        lifecycle::wait_ready(&self.control_plane())
+        lifecycle::wait_ready(&self.control_plane(), self.nodes.len())
     }
 
     /// Copies logs and the state of the cluster into a folder, for somebody who wants to know why a test failed.
