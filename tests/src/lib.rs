@@ -1,5 +1,6 @@
 //! Tests of the plugins as a user runs them, and the real Kubernetes they are tested on.
 
+pub mod expectation;
 pub mod program;
 #[cfg(unix)]
 pub mod story;

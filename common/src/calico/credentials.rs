@@ -39,6 +39,11 @@ impl RootCa {
             .collect();
         Self { sha256: hash(pem.as_bytes()), certificates }
     }
+
+    /// True when a file whose CA has this hash trusts the cluster.
+    pub fn is(&self, sha256: &str) -> bool {
+        self.sha256 == sha256 || self.certificates.contains(sha256)
+    }
 }
 
 /// Why the API server refuses the credentials of a node. The order is the order in which they are looked for: an
@@ -109,9 +114,8 @@ pub fn refusal(
 
 fn ca_differs(file: &Known<String>, cluster: &Known<RootCa>) -> Known<Refusal> {
     both(file, cluster, "certificate authority").and_then(|(file, cluster)| {
-        let trusts = file == cluster.sha256 || cluster.certificates.contains(&file);
         Known::from_option(
-            (!trusts).then_some(Refusal::CaDiffers { file, cluster: cluster.sha256 }),
+            (!cluster.is(&file)).then_some(Refusal::CaDiffers { file, cluster: cluster.sha256 }),
         )
     })
 }

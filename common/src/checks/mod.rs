@@ -32,7 +32,7 @@ mod wrk;
 use jiff::Timestamp;
 
 use crate::findings::{Code, Findings, Severity};
-use crate::slim::{Node, Pod};
+use crate::slim::{Node, NodeCondition, Pod};
 use crate::snapshot::Snapshot;
 
 pub use pod::kubelet_text;
@@ -55,6 +55,20 @@ impl<'a> Context<'a> {
             self.snapshot.nodes.items.iter().filter(|node| node.is_linux()).collect();
         nodes.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
         nodes
+    }
+
+    /// Condition Ready of `node`; none when the cluster does not know the node, or the node never reported.
+    fn node_ready(&self, node: &str) -> Option<&'a NodeCondition> {
+        let nodes = &self.snapshot.nodes.items;
+        nodes.iter().find(|it| it.metadata.name == node)?.condition("Ready")
+    }
+
+    /// True when a controller puts calico-node back on `node` after its pod was deleted.
+    fn can_restart_calico_node(&self, node: &str) -> bool {
+        self.snapshot
+            .calico_node_on(node)
+            .and_then(|pod| pod.metadata.controller())
+            .is_some_and(|owner| owner.kind == "DaemonSet")
     }
 
     /// The calico-node pod of `node`, when its main container runs.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{ALL, CheckMeta, Context, Need};
 use crate::findings::{CheckOutcome, CheckState, Code, Diagnosis, Finding, Findings, Root};
-use crate::snapshot::{Gap, Known, Listing, Snapshot};
+use crate::snapshot::{Coverage, Gap, GapReason, Listing, Snapshot};
 
 /// What is wrong with the cluster, and why.
 pub fn diagnose(snapshot: &Snapshot) -> Diagnosis {
@@ -14,12 +14,20 @@ pub fn diagnose(snapshot: &Snapshot) -> Diagnosis {
     let mut checks = Vec::new();
     for check in ALL {
         let mut out = Findings::default();
-        let state = if let Some(gap) = missing(snapshot, check) {
-            out.not_judged(check.code, "", gap);
-            CheckState::Skipped
-        } else {
-            (check.run)(&context, &mut out);
-            state_of(&out)
+        let state = match missing(snapshot, check) {
+            Some(Missing::All(gap)) => {
+                out.not_judged(check.code, "", gap);
+                CheckState::Skipped
+            }
+            Some(Missing::Part(gap)) => {
+                (check.run)(&context, &mut out);
+                out.not_judged(check.code, "", gap);
+                state_of(&out)
+            }
+            None => {
+                (check.run)(&context, &mut out);
+                state_of(&out)
+            }
         };
         checks.push(CheckOutcome { code: check.code, state });
         found.append(&mut out.found);
@@ -29,30 +37,55 @@ pub fn diagnose(snapshot: &Snapshot) -> Diagnosis {
     Diagnosis { roots: fold(snapshot, found), checks, unjudged }
 }
 
-/// The first need of a check that is not met.
-fn missing(snapshot: &Snapshot, check: &CheckMeta) -> Option<Gap> {
-    check.needs.iter().find_map(|need| match need {
-        Need::Nodes => unread(&snapshot.nodes, "cluster/nodes.json"),
-        Need::Pods => unread(&snapshot.pods, "cluster/pods.json"),
-        Need::Events => unread(&snapshot.events, "cluster/events.json"),
-        Need::Install => snapshot.install.gap().cloned(),
-        Need::Hosts if snapshot.hosts.is_empty() => Some(Gap::new(
-            "nodes/*/probe.txt",
-            crate::snapshot::GapReason::NotAsked,
-            "no node was probed",
-        )),
-        Need::Hosts => None,
-    })
+/// What a check lacks.
+enum Missing {
+    /// Everything: it cannot run.
+    All(Gap),
+    /// What it finds is true, but it may not have seen everything.
+    Part(Gap),
 }
 
-/// Why a list cannot be relied on. One that was read in part cannot: what is missing may be what matters.
-fn unread<T>(listing: &Listing<T>, what: &str) -> Option<Gap> {
-    let not_asked =
-        || Gap::new(what, crate::snapshot::GapReason::NotAsked, "the list was not read");
-    match (listing.get(), &listing.gap) {
-        (Known::Known(_), None) => None,
-        (_, Some(gap)) => Some(gap.clone()),
-        (_, None) => Some(not_asked()),
+/// The first need of a check that is not met; one that is not met at all comes before one that is met in part.
+fn missing(snapshot: &Snapshot, check: &CheckMeta) -> Option<Missing> {
+    let mut part = None;
+    for need in check.needs {
+        match lacks(snapshot, *need) {
+            Some(Missing::All(gap)) => return Some(Missing::All(gap)),
+            other => part = part.or(other),
+        }
+    }
+    part
+}
+
+fn lacks(snapshot: &Snapshot, need: Need) -> Option<Missing> {
+    match need {
+        Need::Nodes => unread(&snapshot.nodes, "cluster/nodes.json", true),
+        Need::Pods => unread(&snapshot.pods, "cluster/pods.json", true),
+        // Only events about pods' sandboxes and probes matter, so a selection may well be all that is needed.
+        Need::Events => unread(&snapshot.events, "cluster/events.json", false),
+        Need::Install => snapshot.install.gap().cloned().map(Missing::All),
+        Need::Hosts if snapshot.hosts.is_empty() => Some(Missing::All(Gap::new(
+            "nodes/*/probe.txt",
+            GapReason::NotAsked,
+            "no node was probed",
+        ))),
+        Need::Hosts => None,
+    }
+}
+
+/// Why a list, or part of it, is missing. `whole`: a selection of its objects is not enough.
+fn unread<T>(listing: &Listing<T>, what: &str, whole: bool) -> Option<Missing> {
+    let not_asked = |detail: &str| Gap::new(what, GapReason::NotAsked, detail);
+    match (&listing.coverage, &listing.gap) {
+        (Coverage::None, gap) => {
+            Some(Missing::All(gap.clone().unwrap_or_else(|| not_asked("the list was not read"))))
+        }
+        (_, Some(gap)) => Some(Missing::Part(gap.clone())),
+        (Coverage::Selected(selectors), None) if whole => Some(Missing::Part(not_asked(&format!(
+            "only a selection was read: {}",
+            selectors.join(", ")
+        )))),
+        _ => None,
     }
 }
 

@@ -115,11 +115,11 @@ impl Snapshot {
         self.pods.items.iter().filter(|pod| pod.is_calico_node())
     }
 
-    /// The calico-node pod of `node` that is not being deleted, if there is one.
+    /// The calico-node pod of `node`: one that is neither finished (evicted, say) nor being deleted, if there is one.
     pub fn calico_node_on(&self, node: &str) -> Option<&Pod> {
         self.calico_node_pods()
             .filter(|pod| pod.spec.node_name == node)
-            .min_by_key(|pod| pod.metadata.deletion_timestamp.is_some())
+            .min_by_key(|pod| (pod.is_finished(), pod.is_terminating()))
     }
 
     /// What the living cluster accepts of a file like `file`: the ServiceAccount is the one that its token names.

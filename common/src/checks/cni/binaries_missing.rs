@@ -51,7 +51,8 @@ fn run(context: &Context<'_>, out: &mut Findings) {
             Some(files) => from_listing(name, files, &texts),
             None => from_texts(name, &texts),
         };
-        if let Some(finding) = finding {
+        if let Some(mut finding) = finding {
+            finding.remedy = finding.remedy.filter(|_| context.can_restart_calico_node(name));
             out.report(finding);
         }
     }

@@ -48,7 +48,9 @@ fn run(context: &Context<'_>, out: &mut Findings) {
             out.not_judged(CODE, name, Gap::new(what, GapReason::NotAsked, why));
             continue;
         }
-        out.report(finding(context, name, condition));
+        let mut finding = finding(context, name, condition);
+        finding.remedy = finding.remedy.filter(|_| context.can_restart_calico_node(name));
+        out.report(finding);
     }
 }
 

@@ -72,7 +72,11 @@ fn run(context: &Context<'_>, out: &mut Findings) {
             Known::Known(refusal) => (group_of(&refusal), Some(refusal)),
             // The file is good now: what the kubelet said once is history.
             Known::Absent => continue,
-            Known::Unknown(_) if said.is_some() => (Group::NotKnown, None),
+            Known::Unknown(_)
+                if said.as_ref().is_some_and(|it| !trusts_the_server(context, node, it)) =>
+            {
+                (Group::NotKnown, None)
+            }
             Known::Unknown(gap) => {
                 out.not_judged(CODE, node, gap);
                 continue;
@@ -100,10 +104,20 @@ pub(in crate::checks) fn judge(context: &Context<'_>, node: &str) -> Known<Refus
     })
 }
 
-/// The first hanging pod of each node whose text speaks of refused credentials.
+/// True when the kubelet said that the CA is wrong, and the file has the right one by now.
+fn trusts_the_server(context: &Context<'_>, node: &str, said: &Hanging<'_>) -> bool {
+    let file = context.snapshot.host(node).and_then(|facts| facts.cni_kubeconfig.as_ref());
+    let trusted = file.known().and_then(|file| file.ca_sha256.known());
+    said.cause == TextCause::CertificateNotTrusted
+        && trusted.is_some_and(|it| context.snapshot.root_ca().known().is_some_and(|ca| ca.is(it)))
+}
+
+/// The first hanging pod of each node whose text speaks of refused credentials; one that cannot start, if there is one.
 fn kubelet_says<'a>(context: &Context<'a>) -> BTreeMap<&'a str, Hanging<'a>> {
     let mut said = BTreeMap::new();
-    for one in hanging(context) {
+    let mut all = hanging(context);
+    all.sort_by_key(|one| one.phase);
+    for one in all {
         if matches!(one.cause, TextCause::Unauthorized | TextCause::CertificateNotTrusted) {
             said.entry(one.pod.spec.node_name.as_str()).or_insert(one);
         }
@@ -157,7 +171,9 @@ fn finding(context: &Context<'_>, group: Group, verdicts: &[Verdict<'_>]) -> Fin
         finding.confidence = Confidence::Likely;
     }
     // Without the ServiceAccount, calico-node's successor could not get a token either.
-    finding.remedy = (group != Group::ServiceAccountGone).then_some(RemedyName::RestartCalicoNode);
+    let helps = group != Group::ServiceAccountGone
+        && nodes.iter().any(|node| context.can_restart_calico_node(node));
+    finding.remedy = helps.then_some(RemedyName::RestartCalicoNode);
     finding.evidence = evidence(verdicts);
     finding
 }

@@ -2,7 +2,7 @@
 
 use crate::checks::Context;
 use crate::findings::{Cause, Code, Evidence, Finding, Findings, Severity, Subject};
-use crate::snapshot::Known;
+use crate::snapshot::{Gap, GapReason, Known};
 
 /// Label that the Tigera operator puts on nodes while it moves calico-node from kube-system to calico-system. Both
 /// DaemonSets exist for minutes then, on purpose.
@@ -44,6 +44,15 @@ fn run(context: &Context<'_>, out: &mut Findings) {
                 text: "no DaemonSet calico-node in any namespace".to_owned(),
             },
         )),
+        // Whether the operator is at work is written on the nodes.
+        Known::Known(install)
+            if install.namespaces.len() > 1 && !context.snapshot.nodes.is_whole() =>
+        {
+            let gap = context.snapshot.nodes.gap.clone().unwrap_or_else(|| {
+                Gap::new("cluster/nodes.json", GapReason::NotAsked, "not all nodes were read")
+            });
+            out.not_judged(Code("CAL-INS-001"), "", gap);
+        }
         Known::Known(install) if install.namespaces.len() > 1 && !is_migrating(context) => {
             let list = install.namespaces.join(", ");
             let mut finding = Finding::new(

@@ -85,7 +85,10 @@ fn newest_events<'a>(context: &Context<'a>) -> BTreeMap<&'a str, Said<'a>> {
 
 fn judge<'a>(context: &Context<'a>, pod: &'a Pod, said: &Said<'a>) -> Option<Hanging<'a>> {
     let (phase, event) = if cannot_start(pod) {
-        (Phase::Creating, said.creating?)
+        let event = said.creating?;
+        // It says nothing of the pod itself: once the node has its network, something else holds the pod up.
+        let over = event.reason == "NetworkNotReady" && is_ready(context, &pod.spec.node_name);
+        (!over).then_some((Phase::Creating, event))?
     } else {
         let event = said.terminating?;
         cannot_stop(context, pod, event).then_some((Phase::Terminating, event))?
@@ -99,6 +102,8 @@ fn cannot_start(pod: &Pod) -> bool {
     !pod.is_terminating()
         && pod.status.phase == "Pending"
         && !pod.spec.host_network
+        // It gets an address with its sandbox; releases before v1.29 do not set the condition.
+        && pod.status.pod_ip.is_empty()
         && pod.condition("PodReadyToStartContainers").is_none_or(|it| it.status != "True")
         && pod
             .status
@@ -122,14 +127,11 @@ fn cannot_stop(context: &Context<'_>, pod: &Pod, event: &Event) -> bool {
 
 /// A node whose kubelet is silent reports nothing: what its pods seem to do is history.
 fn kubelet_is_alive(context: &Context<'_>, node: &str) -> bool {
-    context
-        .snapshot
-        .nodes
-        .items
-        .iter()
-        .find(|it| it.metadata.name == node)
-        .and_then(|it| it.condition("Ready"))
-        .is_some_and(|ready| ready.status != "Unknown")
+    context.node_ready(node).is_some_and(|ready| ready.status != "Unknown")
+}
+
+fn is_ready(context: &Context<'_>, node: &str) -> bool {
+    context.node_ready(node).is_some_and(|ready| ready.status == "True")
 }
 
 /// How a check words its findings.
@@ -176,6 +178,7 @@ fn is_disproved(context: &Context<'_>, node: &str, cause: &TextCause) -> bool {
             let facts = context.snapshot.host(node).and_then(|it| it.cni_bin_dir.as_ref());
             facts.known().is_some_and(|files| files.iter().any(|file| &file.name == plugin))
         }
+        TextCause::NotInitialized => is_ready(context, node),
         _ => false,
     }
 }

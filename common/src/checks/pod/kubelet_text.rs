@@ -13,6 +13,8 @@ pub enum TextCause {
     Unauthorized,
     /// The CNI plugin does not trust the API server's certificate.
     CertificateNotTrusted,
+    /// The API server's certificate is of the right authority but does not hold: expired, or of another name.
+    CertificateInvalid,
     /// A plugin binary is missing.
     PluginMissing {
         /// Its name.
@@ -52,6 +54,7 @@ impl TextCause {
         match self {
             Self::Unauthorized => "unauthorized",
             Self::CertificateNotTrusted => "certificate-not-trusted",
+            Self::CertificateInvalid => "certificate-invalid",
             Self::PluginMissing { .. } => "plugin-missing",
             Self::NotInitialized => "cni-not-initialized",
             Self::NodenameMissing => "nodename-missing",
@@ -73,7 +76,8 @@ impl TextCause {
             | Self::PluginMissing { .. }
             | Self::NotInitialized
             | Self::NodenameMissing => true,
-            Self::ResourceMissing
+            Self::CertificateInvalid
+            | Self::ResourceMissing
             | Self::Forbidden
             | Self::ApiUnreachable { .. }
             | Self::DatastoreLocked
@@ -89,6 +93,10 @@ impl TextCause {
             Self::Unauthorized => "the API server rejects the CNI plugin's token".to_owned(),
             Self::CertificateNotTrusted => {
                 "the CNI plugin does not trust the API server's certificate".to_owned()
+            }
+            Self::CertificateInvalid => {
+                "the API server's certificate does not hold (expired, or of another name), or a clock is wrong"
+                    .to_owned()
             }
             Self::PluginMissing { plugin, path } => {
                 format!("the CNI plugin \"{plugin}\" is missing from {path}")
@@ -151,8 +159,11 @@ pub fn classify(text: &str) -> TextCause {
             TextCause::Unauthorized
         };
     }
-    if text.contains("failed to verify certificate") || text.contains("x509: ") {
+    if text.contains("certificate signed by unknown authority") {
         return TextCause::CertificateNotTrusted;
+    }
+    if text.contains("x509: certificate") {
+        return TextCause::CertificateInvalid;
     }
     if text.contains("cni plugin not initialized") || text.contains("cni config uninitialized") {
         return TextCause::NotInitialized;
@@ -232,6 +243,16 @@ mod tests {
                 r#"plugin type="calico" failed (add): error getting ClusterInformation: Get "https://10.96.0.1:443/apis/x": dial tcp 10.96.0.1:443: connect: connection refused"#
             ),
             TextCause::ApiUnreachable { server: "10.96.0.1:443".into() }
+        );
+    }
+
+    #[test]
+    fn a_certificate_that_expired_is_not_the_fault_of_the_credentials() {
+        assert_eq!(
+            classify(
+                r#"plugin type="calico" failed (add): error getting ClusterInformation: Get "https://10.96.0.1:443/apis/x": tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-11-21T12:00:00Z is after 2026-11-20T12:00:00Z"#
+            ),
+            TextCause::CertificateInvalid
         );
     }
 

@@ -42,7 +42,8 @@ fn run(context: &Context<'_>, out: &mut Findings) {
         let alive = node.condition("Ready").is_some_and(|ready| ready.status != "Unknown");
         let name = node.metadata.name.as_str();
         let Some(pod) = context.snapshot.calico_node_on(name) else { continue };
-        if alive && !pod.is_terminating() && !pod.is_ready() && is_settled(context, pod) {
+        let over = pod.is_terminating() || pod.is_finished();
+        if alive && !over && !pod.is_ready() && is_settled(context, pod) {
             out.report(finding(context, name, pod));
         }
     }
@@ -50,11 +51,29 @@ fn run(context: &Context<'_>, out: &mut Findings) {
 
 /// Old enough to be judged.
 fn is_settled(context: &Context<'_>, pod: &Pod) -> bool {
+    if is_being_prepared(pod) {
+        return false;
+    }
     let since = main_container(pod)
         .and_then(|it| it.state.running.as_ref())
         .and_then(|it| it.started_at)
         .or(pod.metadata.creation_timestamp);
     since.is_some_and(|since| context.now.duration_since(since) >= STARTUP)
+}
+
+/// True while images are pulled or init containers do their work, however long that takes, and nothing of it failed.
+fn is_being_prepared(pod: &Pod) -> bool {
+    let prepares = |it: &ContainerStatus| {
+        it.state.waiting.as_ref().is_some_and(|state| {
+            matches!(state.reason.as_str(), "PodInitializing" | "ContainerCreating")
+        })
+    };
+    let failed = |it: &ContainerStatus| {
+        it.state.waiting.is_some() && !prepares(it)
+            || it.state.terminated.as_ref().is_some_and(|end| end.exit_code != Some(0))
+    };
+    main_container(pod).is_some_and(prepares)
+        && !pod.status.init_container_statuses.iter().any(failed)
 }
 
 fn main_container(pod: &Pod) -> Option<&ContainerStatus> {
