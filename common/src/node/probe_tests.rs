@@ -215,3 +215,42 @@ fn a_command_that_hangs_is_ended() {
     assert!((4000..9000).contains(&sections["felix.readiness"].ms));
     assert_eq!(sections["felix.liveness"].rc, 0);
 }
+
+/// Ids are a contract: what is printed is documented, and from which vantage.
+#[test]
+fn sections_are_those_of_the_document() {
+    let document = include_str!("../../../docs/probe.md");
+    for (column, net_d) in [(2, "host/etc/cni/net.d"), (3, "etc/cni/net.d")] {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), &format!("{net_d}/10-calico.conflist"), "{}");
+        write(root.path(), "var/log/calico/cni/cni.log", "line");
+        if column == 2 {
+            write(root.path(), "bin/calico-node", "#!/bin/sh\n");
+            fs::set_permissions(
+                root.path().join("bin/calico-node"),
+                fs::Permissions::from_mode(0o755),
+            )
+            .unwrap();
+        }
+        let mut documented: Vec<String> = document
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `"))
+            .map(|line| {
+                format!("`{line}").split('|').map(|it| it.trim().to_owned()).collect::<Vec<_>>()
+            })
+            .filter(|cells| cells[column] == "yes" && cells[0] != "`probe`")
+            .flat_map(|cells| {
+                cells[0].split(", ").map(|id| id.replace('`', "")).collect::<Vec<_>>()
+            })
+            .map(|id| id.replace("<file>", "10-calico.conflist"))
+            .collect();
+        documented.sort();
+        each(root.path(), |shell, sections, _| {
+            assert_eq!(
+                sections.keys().collect::<Vec<_>>(),
+                documented.iter().collect::<Vec<_>>(),
+                "{shell}"
+            );
+        });
+    }
+}
