@@ -18,6 +18,9 @@ use crate::snapshot::Known;
 /// The kubelet repeats a failed teardown about every 11 s, so a second failure counts at once.
 const TEARDOWN_PATIENCE: SignedDuration = SignedDuration::from_secs(30);
 
+/// A pod as young as this has had at most two attempts at its sandbox; a cause that no check has proven may be a hiccup.
+const CREATION_PATIENCE: SignedDuration = SignedDuration::from_secs(20);
+
 /// In which direction a pod hangs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::checks) enum Phase {
@@ -162,7 +165,12 @@ pub(in crate::checks) fn report(
     for ((node, cause, _), pods) in groups {
         let mut finding = finding(&cause, &pods, wording);
         if is_disproved(context, &node, &cause) {
-            soften(&mut finding);
+            let why = "that cause is gone now; the kubelet retries about every 11 s, so look again in a minute";
+            finding.cause.text.insert_str(0, "when last told, ");
+            soften(&mut finding, why);
+        } else if may_be_a_hiccup(context, phase, &cause, &pods) {
+            let why = "that was their first attempt; the kubelet retries about every 11 s, so look again in a minute";
+            soften(&mut finding, why);
         }
         out.report(finding);
     }
@@ -184,13 +192,32 @@ fn is_disproved(context: &Context<'_>, node: &str, cause: &TextCause) -> bool {
 }
 
 /// Such pods are probably about to heal: no alarm, but no silence either.
-fn soften(finding: &mut Finding) {
+fn soften(finding: &mut Finding, why: &str) {
     finding.severity = Severity::Warning;
     finding.confidence = Confidence::Possible;
-    finding.cause.text.insert_str(0, "when last told, ");
-    finding.consequence =
-        "that cause is gone now; the kubelet retries about every 11 s, so look again in a minute"
-            .to_owned();
+    why.clone_into(&mut finding.consequence);
+}
+
+/// True when all these pods were made a moment ago, and nothing but the kubelet's word speaks for the cause. Causes
+/// that lie in files of the node have a check of their own, which judges them by more than that.
+fn may_be_a_hiccup(
+    context: &Context<'_>,
+    phase: Phase,
+    cause: &TextCause,
+    pods: &[Hanging<'_>],
+) -> bool {
+    let has_own_check = matches!(
+        cause,
+        TextCause::Unauthorized
+            | TextCause::CertificateNotTrusted
+            | TextCause::PluginMissing { .. }
+            | TextCause::NotInitialized
+    );
+    let is_young = |it: &Hanging<'_>| {
+        let created = it.pod.metadata.creation_timestamp;
+        created.is_some_and(|at| context.now.duration_since(at) < CREATION_PATIENCE)
+    };
+    phase == Phase::Creating && !has_own_check && pods.iter().all(is_young)
 }
 
 fn finding(cause: &TextCause, pods: &[Hanging<'_>], wording: &Wording) -> Finding {

@@ -14,7 +14,8 @@ check! {
     /// ## How sure
     /// The state of the pod decides, never the age or count of an event: the kubelet emits FailedCreatePodSandBox once
     /// and then retries in silence. Events of pods that run or are gone are ignored. A text that this tool does not
-    /// know is shown word for word, as a finding of unknown cause.
+    /// know is shown word for word, as a finding of unknown cause. It is a warning only when the node shows that the
+    /// cause is gone by now, and when the pods are younger than 20 s and nothing but this text speaks for the cause.
     ///
     /// ## What it looks like
     /// `Failed to create pod sandbox: ... plugin type="calico" failed (add): error getting ClusterInformation: connection is unauthorized: Unauthorized`
