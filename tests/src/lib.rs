@@ -1,6 +1,7 @@
 //! Tests of the plugins as a user runs them, and the real Kubernetes they are tested on.
 
 pub mod expectation;
+pub mod fake_api;
 pub mod program;
 #[cfg(unix)]
 pub mod story;
