@@ -17,11 +17,12 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-/// Bidirectional overrides, invisible separators, byte order mark.
-fn reorders(character: char) -> bool {
+/// Bidirectional overrides, invisible separators and tags, soft hyphen, byte order mark.
+pub(super) fn reorders(character: char) -> bool {
     matches!(
         character,
-        '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+        '\u{ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
     )
 }
 

@@ -2,15 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use unicode_width::UnicodeWidthStr;
+
 use super::escape::escape;
-use super::layout::{Mark, TextOptions, names};
+use super::layout::{Mark, TextOptions, names, wrap};
 use super::v1::{ClusterSummary, Report, RootReport};
 use crate::findings::{CheckState, Confidence, Finding, Severity, Unjudged};
 use crate::snapshot::GapReason;
 
 /// The report, ready to be written. Every foreign character in it is harmless.
 pub fn text(report: &Report, options: &TextOptions) -> String {
-    let mut out = format!("{}\n\n", options.bold(&header(&report.cluster)));
+    let lines: Vec<String> = wrap(&header(&report.cluster), options.width.clamp(40, 120))
+        .iter()
+        .map(|line| options.bold(line))
+        .collect();
+    let mut out = format!("{}\n\n", lines.join("\n"));
     for root in &report.roots {
         out.push_str(&block(root, options));
         out.push('\n');
@@ -149,11 +155,12 @@ fn skipped(report: &Report, options: &TextOptions) -> String {
             out.push_str(&options.block("", &escape(detail)));
         }
         if *why == GapReason::Forbidden {
-            let allow = format!(
-                "an admin can allow it: {} check --print-rbac --bind-to USER | kubectl apply -f -",
+            out.push_str(&options.block("", "an admin can allow it:"));
+            // Not wrapped: it is there to be copied.
+            out.push_str(&format!(
+                "           {} check --print-rbac --bind-to USER | kubectl apply -f -\n",
                 options.program
-            );
-            out.push_str(&options.block("", &allow));
+            ));
         }
     }
     if !out.is_empty() {
@@ -182,7 +189,9 @@ fn summary(report: &Report, options: &TextOptions) -> String {
     let mut parts = Vec::new();
     if report.roots.is_empty() {
         let word = if passed == 1 { "check" } else { "checks" };
-        let mark = options.mark(if passed > 0 { Mark::Good } else { Mark::Skip });
+        // No tick for what was not looked at.
+        let good = report.verdict == "healthy" && passed > 0;
+        let mark = options.mark(if good { Mark::Good } else { Mark::Skip });
         parts.push(format!("{mark} {passed} {word} passed"));
     } else {
         for severity in [Severity::Critical, Severity::Error, Severity::Warning, Severity::Info] {
@@ -210,5 +219,12 @@ fn summary(report: &Report, options: &TextOptions) -> String {
     } else if let Some(seconds) = options.elapsed {
         parts.push(format!("{seconds:.1} s"));
     }
-    format!("{}\n", parts.join(" · "))
+    let line = parts.join(" · ");
+    match parts.split_last() {
+        // The command stays whole, so that it can be copied.
+        Some((last, rest)) if line.width() > options.width && !rest.is_empty() => {
+            format!("{}\n{last}\n", rest.join(" · "))
+        }
+        _ => format!("{line}\n"),
+    }
 }

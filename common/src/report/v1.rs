@@ -105,6 +105,22 @@ pub struct RootReport {
 }
 
 impl Report {
+    /// The report of a run that failed before anything could be looked at.
+    pub fn failed(taken: Timestamp, error: String) -> Self {
+        Self {
+            api_version: API_VERSION,
+            kind: "Report",
+            taken,
+            cluster: ClusterSummary::default(),
+            verdict: "failed",
+            roots: Vec::new(),
+            checks: Vec::new(),
+            unjudged: Vec::new(),
+            gaps: Vec::new(),
+            errors: vec![error],
+        }
+    }
+
     /// The report of `diagnosis` over `snapshot`.
     pub fn new(snapshot: &Snapshot, diagnosis: &Diagnosis, verdict: &'static str) -> Self {
         let install = snapshot.install.known();

@@ -6,8 +6,12 @@ mod commands;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use common::cli::{
-    ConnectionFlags, Exit, Failure, Invocation, OutputFlags, OutputFormat, Plugin, Printer,
+    ConnectionFlags, Exit, Failure, Invocation, Kind, OutputFlags, OutputFormat, Plugin, Printer,
 };
+
+use common::report::v1::Report;
+use common::report::{json, yaml};
+use jiff::Timestamp;
 
 use commands::{check, checks, collect, completion, explain, fix};
 
@@ -83,16 +87,44 @@ pub async fn start(matches: ArgMatches, invocation: Invocation) -> Result<Exit, 
         connection,
         program: invocation.name,
     };
+    let ended = dispatch(&session, &check, verb, output.output.as_deref()).await;
+    if let Err(failure) = &ended {
+        session.document(failure)?;
+    }
+    ended
+}
+
+async fn dispatch(
+    session: &Session,
+    check: &check::CheckFlags,
+    verb: Option<Verb>,
+    output: Option<&str>,
+) -> Result<Exit, Failure> {
     match verb {
-        None => check::run(&session, &check).await,
-        Some(Verb::Check(flags)) => check::run(&session, &flags).await,
-        Some(Verb::Fix(flags)) => fix::run(&session, &flags).await,
-        Some(Verb::Collect(flags)) => {
-            collect::run(&session, &flags, output.output.as_deref()).await
+        None => check::run(session, check).await,
+        Some(Verb::Check(flags)) => check::run(session, &flags).await,
+        Some(Verb::Fix(flags)) => fix::run(session, &flags).await,
+        Some(Verb::Collect(flags)) => collect::run(session, &flags, output).await,
+        Some(Verb::Explain(flags)) => explain::run(session, &flags),
+        Some(Verb::Checks) => checks::run(session),
+        Some(Verb::Completion(flags)) => completion::run(session, &flags),
+    }
+}
+
+impl Session {
+    /// A program that asked for a document gets one, also when the run failed. A wrong command line is the caller's own
+    /// mistake, and is told on stderr only.
+    fn document(&self, failure: &Failure) -> Result<(), Failure> {
+        if matches!(failure.kind, Kind::Usage | Kind::BrokenPipe) {
+            return Ok(());
         }
-        Some(Verb::Explain(flags)) => explain::run(&session, &flags),
-        Some(Verb::Checks) => checks::run(&session),
-        Some(Verb::Completion(flags)) => completion::run(&session, &flags),
+        let mut report = Report::failed(Timestamp::now(), failure.chain());
+        report.verdict = failure.exit().word();
+        match self.format {
+            OutputFormat::Text => Ok(()),
+            OutputFormat::Json => self.printer.data(&json(&report)),
+            OutputFormat::Yaml => self.printer.data(&yaml(&report)),
+        }
     }
 }
 

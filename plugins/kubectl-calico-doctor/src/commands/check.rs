@@ -6,7 +6,7 @@ use clap::Args;
 use common::cli::{Exit, Failure};
 use common::node::PROBE_SCRIPT;
 
-use super::verdict::{FailOn, verdict};
+use super::verdict::FailOn;
 use super::{look, rbac};
 use crate::Session;
 
@@ -43,7 +43,7 @@ pub(crate) async fn run(session: &Session, flags: &CheckFlags) -> Result<Exit, F
         Some(path) => look::at_bundle(path)?,
         None => look::at_cluster(session, &look::connect(session).await?).await?,
     };
-    let exit = verdict(&look.diagnosis, *fail_on);
+    let exit = look.exit(*fail_on);
     look.print(session, exit)?;
     Ok(exit)
 }

@@ -10,7 +10,7 @@ use common::snapshot::SnapshotBuilder;
 use jiff::Timestamp;
 
 use super::look;
-use super::verdict::{FailOn, verdict};
+use super::verdict::FailOn;
 use crate::Session;
 
 /// Tool version in a bundle's manifest.
@@ -46,7 +46,7 @@ pub(crate) async fn run(
     };
     let taken = Timestamp::now();
     let look = look::judged(builder.finish(taken), outcome);
-    let exit = match verdict(&look.diagnosis, FailOn::Error) {
+    let exit = match look.exit(FailOn::Error) {
         // The bundle is whole; what is wrong in the cluster is for check to say.
         Exit::Findings | Exit::Warnings => Exit::Good,
         other => other,

@@ -18,7 +18,7 @@ use common::report::{json, outcome as outcome_text, plan as plan_text, yaml};
 
 use super::look::{self, Look};
 use super::rbac;
-use super::verdict::{FailOn, verdict};
+use super::verdict::FailOn;
 use crate::Session;
 
 #[derive(Args, Clone, Debug)]
@@ -151,7 +151,7 @@ fn bundle_target(look: &Look, path: &Path) -> Target {
 
 /// Without an answer of the API server there is nothing to plan: the report says so.
 fn unreadable(session: &Session, look: &Look) -> Result<Option<Exit>, Failure> {
-    let exit = verdict(&look.diagnosis, FailOn::Error);
+    let exit = look.exit(FailOn::Error);
     if exit != Exit::Error {
         return Ok(None);
     }
@@ -186,7 +186,7 @@ fn remaining(look: &Look, only: &[Code]) -> Exit {
     if !only.is_empty() {
         diagnosis.roots.retain(|root| only.contains(&root.finding.code));
     }
-    verdict(&diagnosis, FailOn::Error)
+    look.exit_of(&diagnosis, FailOn::Error)
 }
 
 async fn apply(

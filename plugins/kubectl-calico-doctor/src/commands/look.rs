@@ -15,6 +15,7 @@ use common::report::{TextOptions, json, text, yaml};
 use common::snapshot::{Sink, Snapshot, SnapshotBuilder};
 use jiff::Timestamp;
 
+use super::verdict::{FailOn, verdict};
 use crate::Session;
 
 /// What was seen, and what it means.
@@ -99,6 +100,17 @@ pub(crate) fn bundle_failure(error: bundle::BundleError) -> Failure {
 }
 
 impl Look {
+    /// The exit code of what was seen.
+    pub(crate) fn exit(&self, fail_on: FailOn) -> Exit {
+        self.exit_of(&self.diagnosis, fail_on)
+    }
+
+    /// The exit code of `diagnosis`, a part of what was seen. Without the API server nothing was seen.
+    pub(crate) fn exit_of(&self, diagnosis: &Diagnosis, fail_on: FailOn) -> Exit {
+        let exit = verdict(diagnosis, fail_on);
+        if self.unreachable.is_some() { exit.or(Exit::Error) } else { exit }
+    }
+
     /// The report as data.
     pub(crate) fn report(&self, exit: Exit) -> Report {
         let mut report = Report::new(&self.snapshot, &self.diagnosis, exit.word());

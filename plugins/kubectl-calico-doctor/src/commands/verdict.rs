@@ -2,7 +2,8 @@
 
 use clap::ValueEnum;
 use common::cli::Exit;
-use common::findings::{Diagnosis, Severity};
+use common::findings::{Diagnosis, Severity, Unjudged};
+use common::snapshot::GapReason;
 
 /// From which severity on a finding makes the run fail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -26,7 +27,13 @@ pub(crate) fn verdict(diagnosis: &Diagnosis, fail_on: FailOn) -> Exit {
             Severity::Warning | Severity::Info => Exit::Good,
         });
     }
-    if diagnosis.unjudged.iter().any(|it| it.gap.why.is_failure()) {
+    // A whole check that lacks one of the cluster's lists proves nothing, whatever the reason: an empty bundle.
+    let lacks_a_list = |it: &Unjudged| {
+        it.subject.is_empty()
+            && it.gap.why == GapReason::NotAsked
+            && it.gap.what.starts_with("cluster/")
+    };
+    if diagnosis.unjudged.iter().any(|it| it.gap.why.is_failure() || lacks_a_list(it)) {
         exit = exit.or(Exit::Incomplete);
     }
     exit
