@@ -240,7 +240,7 @@ async fn a_port_without_listener_is_refused() {
 #[tokio::test]
 async fn an_unknown_name_is_told_as_such() {
     // A label of 64 letters is refused by the resolver itself: nothing leaves this machine.
-    let server = format!("https://{}.invalid:6443", "x".repeat(64));
+    let server = format!("http://{}.invalid:6443", "x".repeat(64));
     let cluster = connect(&server, LIMIT).await;
     let error = cluster.get_raw("/version").await.unwrap_err();
     assert!(matches!(error, ApiError::Unreachable { how: Unreachable::Dns, .. }), "{error:?}");
@@ -302,4 +302,16 @@ async fn who_i_am_is_asked_of_older_servers_too() {
             "POST /apis/authentication.k8s.io/v1beta1/selfsubjectreviews"
         ]
     );
+}
+
+#[tokio::test]
+async fn a_request_that_is_given_up_closes_its_connection() {
+    let server = TestServer::start(|_, _| Reply::Hang).await;
+    let cluster = server.cluster(LIMIT).await;
+    // As ^C does: the future is dropped while the server has the request and does not answer.
+    let given_up = tokio::time::timeout(Duration::from_millis(500), cluster.get_raw("/version"));
+    assert!(given_up.await.is_err());
+    assert_eq!(server.lines().len(), 1);
+    let left = tokio::time::timeout(Duration::from_secs(5), server.left.notified()).await;
+    assert!(left.is_ok(), "the connection is still open after 5 s");
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 use super::kubeconfig::Sources;
 use super::proxy::ProxyVariables;
@@ -14,7 +15,7 @@ use super::{Cluster, ConnectOptions};
 pub(crate) enum Reply {
     /// Answers with this status code and body.
     Body(u16, String),
-    /// Never answers.
+    /// Never answers, and sees when the client leaves.
     Hang,
     /// Closes the connection.
     Close,
@@ -32,6 +33,8 @@ pub(crate) struct Asked {
 pub(crate) struct TestServer {
     pub(crate) port: u16,
     asked: Arc<Mutex<Vec<Asked>>>,
+    /// Told when a client has closed a connection that hung.
+    pub(crate) left: Arc<Notify>,
 }
 
 impl TestServer {
@@ -42,14 +45,15 @@ impl TestServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (kept, answer) = (asked.clone(), Arc::new(answer));
+        let left = Arc::new(Notify::new());
+        let (kept, leaving, answer) = (asked.clone(), left.clone(), Arc::new(answer));
         drop(tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (kept, answer) = (kept.clone(), answer.clone());
-                drop(tokio::spawn(async move { serve(stream, &kept, &*answer).await }));
+                let (kept, leaving, answer) = (kept.clone(), leaving.clone(), answer.clone());
+                drop(tokio::spawn(async move { serve(stream, &kept, &leaving, &*answer).await }));
             }
         }));
-        Self { port, asked }
+        Self { port, asked, left }
     }
 
     /// The requests so far.
@@ -82,6 +86,7 @@ pub(crate) async fn connect(server: &str, limit: Duration) -> Cluster {
 async fn serve(
     stream: TcpStream,
     kept: &Mutex<Vec<Asked>>,
+    left: &Notify,
     answer: &(dyn Fn(usize, &Asked) -> Reply + Send + Sync),
 ) {
     let mut stream = BufReader::new(stream);
@@ -102,7 +107,12 @@ async fn serve(
                     return;
                 }
             }
-            Reply::Hang => std::future::pending().await,
+            Reply::Hang => {
+                let mut rest = Vec::new();
+                stream.read_to_end(&mut rest).await.ok();
+                left.notify_one();
+                return;
+            }
             Reply::Close => return,
         }
     }
