@@ -79,7 +79,10 @@ fn stopping_leaves_nothing_and_the_count_would_see_it() {
 
     let after = Inventory::take(&own.0).unwrap();
     assert_eq!(after.leftovers(), none);
-    assert_eq!(after.settings, before.settings, "settings that kubelet writes are put back");
+    // While another testbed is there, the settings are left to it; a unit test of the last one's part needs no machine.
+    if !own.0.others_exist() {
+        assert_eq!(after.settings, before.settings, "settings that kubelet writes are put back");
+    }
     assert_eq!(during.processes.iter().filter(|process| process.runs()).count(), 0);
     assert!(!own.0.run().exists());
 }
@@ -194,7 +197,9 @@ fn a_start_that_is_killed_is_cleaned_up_by_the_next_stop() {
         Testbed::stop(layout, false, Progress::on_stderr()).unwrap();
         let after = Inventory::take(layout).unwrap();
         assert_eq!(after.leftovers(), Vec::<String>::new(), "killed when {what}");
-        assert_eq!(after.settings, before.settings);
+        if !layout.others_exist() {
+            assert_eq!(after.settings, before.settings);
+        }
     }
 }
 

@@ -57,7 +57,7 @@ impl Layout {
 
     /// The same folders with another number.
     pub fn with_instance(&self, instance: u8) -> Result<Self, Error> {
-        Self::new(instance, self.state.parent().unwrap_or(Path::new("/")), &self.cache)
+        Self::new(instance, self.of_all(), &self.cache)
     }
 
     /// The number of this testbed.
@@ -68,6 +68,19 @@ impl Layout {
     /// The folder of everything that `down` removes.
     pub fn run(&self) -> PathBuf {
         self.state.join("run")
+    }
+
+    /// The folder that all testbeds of the machine share.
+    pub(crate) fn of_all(&self) -> &Path {
+        self.state.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// Whether another testbed is there, running or not.
+    pub fn others_exist(&self) -> bool {
+        let states = std::fs::read_dir(self.of_all()).into_iter().flatten().flatten();
+        states
+            .map(|entry| entry.path())
+            .any(|state| state != self.state && state.join("run").exists())
     }
 
     /// The folder of the lock files, which outlive the testbed.

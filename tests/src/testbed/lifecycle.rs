@@ -13,6 +13,7 @@ use super::wait::{wait_every, wait_until};
 use super::{Cni, Options, cgroup, inventory, network, sysctl};
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -79,6 +80,8 @@ pub(crate) fn up(
     let run = layout.run();
     progress.phase("network and cgroups", || {
         fs::create_dir_all(&run).file("make", &run)?;
+        // Keys, etcd's data and whatever pods keep on their nodes.
+        fs::set_permissions(&run, fs::Permissions::from_mode(0o700)).file("protect", &run)?;
         sysctl::save(layout)?;
         network::make_bridge(layout)
     })?;

@@ -134,6 +134,11 @@ impl Testbed {
         }
     }
 
+    /// Whether this machine can run a testbed at all: Linux, and root.
+    pub fn available() -> Result<(), Skip> {
+        available()
+    }
+
     /// Uses the running testbed if it is what the sources make, and starts it (anew) otherwise.
     pub fn attach_or_start() -> Result<Self, Error> {
         Self::start(&Layout::from_environment()?, Options::default(), Progress::on_stderr())
@@ -152,8 +157,7 @@ impl Testbed {
         let artefacts = Artefacts::build(layout, progress)?;
         let wanted = Running::would_be(layout, &artefacts, options)?;
         let found = Running::read(layout).filter(|running| running.serves(&wanted));
-        let found =
-            found.filter(|_| lifecycle::is_alive(&ControlPlane { layout, artefacts: &artefacts }));
+        let found = found.filter(|running| is_whole(layout, &artefacts, running));
         let workers = if let Some(running) = found {
             running.options.workers
         } else {
@@ -203,8 +207,7 @@ impl Testbed {
     /// Whether a testbed that was started to the end is there and answers.
     pub fn is_running(layout: &Layout) -> Result<bool, Error> {
         let artefacts = Artefacts::of(layout)?;
-        Ok(Running::read(layout).is_some()
-            && lifecycle::is_alive(&ControlPlane { layout, artefacts: &artefacts }))
+        Ok(Running::read(layout).is_some_and(|running| is_whole(layout, &artefacts, &running)))
     }
 
     /// Names and folders.
@@ -275,6 +278,13 @@ impl Testbed {
     pub fn collect(&self, folder: &Path) -> Result<(), Error> {
         logs::collect(self, folder)
     }
+}
+
+/// Whether the API server answers and no node has died.
+fn is_whole(layout: &Layout, artefacts: &Artefacts, running: &Running) -> bool {
+    let mut names = node_names(running.options.workers).into_iter();
+    names.all(|name| Node::named(layout, &name).is_ok_and(|node| node.is_running()))
+        && lifecycle::is_alive(&ControlPlane { layout, artefacts })
 }
 
 /// Sees to it that nobody uses the testbed that is about to be stopped.

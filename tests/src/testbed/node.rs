@@ -139,6 +139,11 @@ impl Node {
             .ok_or_else(missing)
     }
 
+    /// Whether its process 1 runs.
+    pub fn is_running(&self) -> bool {
+        self.init().is_ok()
+    }
+
     fn entry(&self, line: &[&str]) -> Result<Vec<String>, Error> {
         let (target, path) = (format!("--target={}", self.init()?.pid), format!("PATH={PATH}"));
         let start = [
