@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use common::checks;
 use common::cli::{Exit, Failure, Kind, OutputFormat};
 use common::cluster::Cluster;
+use common::execute::journal::UnfinishedRun;
 use common::execute::{
     Activity, ClusterOperations, Consent, Executor, Journal, Progress, Reporter, StopSwitch,
     SystemClock, Terminal, journal, new_plan_id,
@@ -212,8 +213,15 @@ async fn apply(
         session.printer.talk(&format!("Nothing was changed{hint}."));
         return Ok(Exit::Declined);
     };
-    mention_unfinished(session, plan);
+    let unfinished = unfinished_runs(session, plan)?;
     let outcome = execute(session, cluster, plan, consent).await?;
+    if outcome.result == RunResult::Done {
+        for run in &unfinished {
+            if let Err(error) = journal::supersede(run, &plan.id, jiff::Timestamp::now()) {
+                session.printer.talk(&format!("warning: {error}"));
+            }
+        }
+    }
     finish(session, cluster, plan, outcome, only).await
 }
 
@@ -226,19 +234,23 @@ fn consent(session: &Session, plan: &Plan, yes: bool) -> Result<Option<Consent>,
     Ok(Consent::obtain(yes, terminal, &plan_text(plan, &options))?)
 }
 
-/// A run that was killed left a journal; this run starts from the cluster as it is now.
-fn mention_unfinished(session: &Session, plan: &Plan) {
-    let Ok(directory) = journal::directory() else { return };
-    let runs = journal::unfinished_runs(&directory, &plan.target.cluster_uid).unwrap_or_default();
+/// Runs of ours on this cluster that were cut off: this one starts from what the cluster shows now, and takes their place
+/// once it is done. Beside one that goes on, nothing may be begun.
+fn unfinished_runs(session: &Session, plan: &Plan) -> Result<Vec<UnfinishedRun>, Failure> {
+    let internal = |error: journal::JournalError| Failure::new(Kind::Internal, error);
+    let directory = journal::directory().map_err(internal)?;
+    let runs = journal::unfinished_runs(&directory, &plan.target.cluster_uid)?;
+    if let Some(run) = runs.iter().find(|run| run.running) {
+        let what = format!("another repair of this cluster goes on: run {}", run.plan);
+        return Err(Failure::new(Kind::Refused, what).hint("wait for it to end, then try again"));
+    }
     for run in &runs {
         session.printer.talk(&format!(
-            "Run {} on this cluster did not end; this one takes its place and plans from what the cluster shows now.",
-            run.plan
+            "Run {} on this cluster was cut off ({} of {} steps done). This one plans from what the cluster shows now.",
+            run.plan, run.finished, run.steps
         ));
-        if let Err(error) = journal::supersede(run, &plan.id, jiff::Timestamp::now()) {
-            session.printer.talk(&format!("warning: {error}"));
-        }
     }
+    Ok(runs)
 }
 
 async fn execute(
