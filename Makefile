@@ -32,8 +32,8 @@ chaos: preconditions packages ## kill matrices, races, scale, fuzz (Linux, root)
 	$(CARGO) test --locked --package tests --features chaos
 	$(TESTBED) down
 
-bench: preconditions ## measures against the budgets
-	$(CARGO) test --locked --package tests --features bench --profile $(PROFILE) bench_ -- --nocapture
+bench: build ## measures against the budgets
+	PROGRAM=$(abspath $(BUILT)) $(CARGO) test --locked --package tests --features bench --test bench -- --nocapture
 
 lint: preconditions $(DENY) ## format, clippy, layers, licences
 	$(CARGO) fmt --all -- --check

@@ -7,6 +7,7 @@ mod flags;
 mod printer;
 mod program;
 mod terminal;
+mod version;
 
 pub use completion::{Shell, complete_words, script};
 pub use exit::Exit;
@@ -15,3 +16,4 @@ pub use flags::{ConnectionFlags, OutputFlags, OutputFormat, parse_duration};
 pub use printer::Printer;
 pub use program::{Invocation, Plugin, run};
 pub use terminal::Terminal;
+pub use version::version;

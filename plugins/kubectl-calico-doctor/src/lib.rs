@@ -23,7 +23,7 @@ use commands::{check, checks, collect, completion, explain, fix};
 /// Exit codes: 0 healthy or done, 1 error, 2 usage, 3 errors or critical findings, 4 warnings (with
 /// --fail-on=warning), 5 something needed could not be read, 6 declined or refused, 130 interrupted.
 #[derive(Parser, Debug)]
-#[command(name = "kubectl-calico_doctor", version, args_conflicts_with_subcommands = false)]
+#[command(name = "kubectl-calico_doctor", version = common::cli::version(env!("CARGO_PKG_VERSION"), option_env!("KUBECTL_CALICO_COMMIT")), args_conflicts_with_subcommands = false)]
 struct Doctor {
     #[command(flatten)]
     check: check::CheckFlags,
