@@ -113,9 +113,9 @@ impl<'a> Story<'a> {
         match wait_until("the control to fail", patience, || {
             self.is_repaired().map_err(|it| it.to_string())
         }) {
-            Ok(()) => Err(Error::Odd {
-                what: "the control".to_owned(),
-                why: "without a repair everything is as a repair would leave it".to_owned(),
+            Ok(()) => Err(Error::Unmet {
+                what: "the demands fail where nothing was repaired".to_owned(),
+                seen: "all of them are met".to_owned(),
             }),
             Err(why) => Ok(why.to_string()),
         }
@@ -146,5 +146,5 @@ pub fn demand(met: bool, what: &str, seen: &dyn std::fmt::Debug) -> Result<(), E
     if met {
         return Ok(());
     }
-    Err(Error::Odd { what: what.to_owned(), why: format!("{seen:#?}") })
+    Err(Error::Unmet { what: what.to_owned(), seen: format!("{seen:?}") })
 }

@@ -59,6 +59,14 @@ pub enum Error {
     /// The testbed is in use, or in a state in which this cannot be done.
     #[error("{0}")]
     Busy(String),
+    /// What a story demands is not so.
+    #[error("not so: {what}; seen: {seen}")]
+    Unmet {
+        /// The demand.
+        what: String,
+        /// What was seen instead.
+        seen: String,
+    },
     /// Something said something that cannot be understood.
     #[error("cannot understand {what}: {why}")]
     Odd {
