@@ -72,9 +72,7 @@ fn run(context: &Context<'_>, out: &mut Findings) {
             Known::Known(refusal) => (group_of(&refusal), Some(refusal)),
             // The file is good now: what the kubelet said once is history.
             Known::Absent => continue,
-            Known::Unknown(_)
-                if said.as_ref().is_some_and(|it| !trusts_the_server(context, node, it)) =>
-            {
+            Known::Unknown(_) if said.as_ref().is_some_and(|it| holds(context, it)) => {
                 (Group::NotKnown, None)
             }
             Known::Unknown(gap) => {
@@ -104,12 +102,17 @@ pub(in crate::checks) fn judge(context: &Context<'_>, node: &str) -> Known<Refus
     })
 }
 
-/// True when the kubelet said that the CA is wrong, and the file has the right one by now.
-fn trusts_the_server(context: &Context<'_>, node: &str, said: &Hanging<'_>) -> bool {
+/// False when the node shows by now that what the kubelet said is over.
+fn holds(context: &Context<'_>, said: &Hanging<'_>) -> bool {
+    said.cause != TextCause::CertificateNotTrusted
+        || !trusts_the_server(context, &said.pod.spec.node_name)
+}
+
+/// True when the CA in the file is the cluster's: whoever said otherwise, said it before the file was rewritten.
+pub(in crate::checks) fn trusts_the_server(context: &Context<'_>, node: &str) -> bool {
     let file = context.snapshot.host(node).and_then(|facts| facts.cni_kubeconfig.as_ref());
     let trusted = file.known().and_then(|file| file.ca_sha256.known());
-    said.cause == TextCause::CertificateNotTrusted
-        && trusted.is_some_and(|it| context.snapshot.root_ca().known().is_some_and(|ca| ca.is(it)))
+    trusted.is_some_and(|it| context.snapshot.root_ca().known().is_some_and(|ca| ca.is(it)))
 }
 
 /// The first hanging pod of each node whose text speaks of refused credentials; one that cannot start, if there is one.

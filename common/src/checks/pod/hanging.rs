@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 
 use super::kubelet_text::{TextCause, classify, essence};
 use crate::checks::Context;
-use crate::checks::cni::credentials_rejected::judge as judge_credentials;
+use crate::checks::cni::credentials_rejected::{judge as judge_credentials, trusts_the_server};
 use crate::findings::{Cause, Code, Confidence, Evidence, Finding, Findings, Severity, Subject};
 use crate::slim::{Event, Pod};
 use crate::snapshot::Known;
@@ -179,9 +179,8 @@ pub(in crate::checks) fn report(
 /// The kubelet says a cause once and never takes it back. True when the node shows that it no longer holds.
 fn is_disproved(context: &Context<'_>, node: &str, cause: &TextCause) -> bool {
     match cause {
-        TextCause::Unauthorized | TextCause::CertificateNotTrusted => {
-            judge_credentials(context, node) == Known::Absent
-        }
+        TextCause::Unauthorized => judge_credentials(context, node) == Known::Absent,
+        TextCause::CertificateNotTrusted => trusts_the_server(context, node),
         TextCause::PluginMissing { plugin, .. } => {
             let facts = context.snapshot.host(node).and_then(|it| it.cni_bin_dir.as_ref());
             facts.known().is_some_and(|files| files.iter().any(|file| &file.name == plugin))
