@@ -212,6 +212,9 @@ fn wrong_command_lines() {
         &["fix", "CAL-XXX-999"],
         &["--request-timeout", "soon"],
         &["completion", "tcsh"],
+        // The flag of the default verb: dropped, the living cluster would be repaired.
+        &["--bundle", "x.tar.gz", "fix", "--yes"],
+        &["--bundle", "x.tar.gz", "check"],
     ] {
         let ran = home.doctor(words);
         assert_eq!(ran.code, Some(2), "{words:?}: {ran:?}");

@@ -37,7 +37,7 @@ pub struct ConnectionFlags {
     #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
     pub tls_server_name: Option<String>,
     /// Do not check the API server's certificate
-    #[arg(long, global = true, hide_short_help = true)]
+    #[arg(long, global = true, hide_short_help = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
     pub insecure_skip_tls_verify: bool,
     /// File with the authority of the API server's certificate
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
@@ -73,7 +73,7 @@ pub struct ConnectionFlags {
     #[arg(long, global = true, value_name = "DURATION", value_parser = parse_duration, hide_short_help = true)]
     pub request_timeout: Option<Duration>,
     /// Do not ask for compressed answers
-    #[arg(long, global = true, hide_short_help = true)]
+    #[arg(long, global = true, hide_short_help = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
     pub disable_compression: bool,
     /// Accepted as kubectl accepts it; nothing is cached there
     #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
@@ -137,7 +137,7 @@ pub struct OutputFlags {
     #[arg(short = 'o', long = "output", global = true, value_name = "FORMAT")]
     pub output: Option<String>,
     /// More detail; -vv also logs what is asked of the cluster. A number is accepted as kubectl accepts it: -v=2
-    #[arg(short = 'v', long = "verbose", global = true, action = ArgAction::Append, num_args = 0..=1, require_equals = true, default_missing_value = "1", value_name = "LEVEL")]
+    #[arg(short = 'v', long = "verbose", alias = "v", global = true, action = ArgAction::Append, num_args = 0..=1, require_equals = true, default_missing_value = "1", value_name = "LEVEL")]
     pub verbose: Vec<u8>,
     /// No colour
     #[arg(long = "no-color", global = true)]

@@ -100,6 +100,11 @@ async fn dispatch(
     verb: Option<Verb>,
     output: Option<&str>,
 ) -> Result<Exit, Failure> {
+    if verb.is_some() && *check != check::CheckFlags::default() {
+        // Silently dropped, `--bundle X fix` would repair the living cluster.
+        return Err(Failure::usage("flags of check stand before another verb")
+            .hint("write the verb first, then its flags: check --bundle FILE"));
+    }
     match verb {
         None => check::run(session, check).await,
         Some(Verb::Check(flags)) => check::run(session, &flags).await,
@@ -143,6 +148,7 @@ mod tests {
             vec!["doctor", "-o", "json", "--context", "x"],
             vec!["doctor", "check", "-o", "json", "--context", "x"],
             vec!["doctor", "--context", "x", "check", "-v=2", "-o=yaml"],
+            vec!["doctor", "--insecure-skip-tls-verify=true", "--disable-compression", "--v=2"],
             vec!["doctor", "-vv", "--bundle", "b.tar.gz", "--fail-on=warning"],
         ] {
             assert!(Doctor::try_parse_from(&words).is_ok(), "{words:?}");

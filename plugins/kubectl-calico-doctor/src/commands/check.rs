@@ -10,7 +10,7 @@ use super::verdict::FailOn;
 use super::{look, rbac};
 use crate::Session;
 
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default, PartialEq)]
 pub(crate) struct CheckFlags {
     /// Diagnose this bundle (a folder, .tar.gz or .tgz) instead of a cluster
     #[arg(long, value_name = "PATH")]

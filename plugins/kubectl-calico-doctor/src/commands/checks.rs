@@ -1,7 +1,8 @@
 //! `checks`: the catalogue.
 
 use common::cli::{Exit, Failure, OutputFormat};
-use common::report::{catalogue, json, table, yaml};
+use common::report::v1::API_VERSION;
+use common::report::{CatalogueEntry, catalogue, json, table, yaml};
 
 use crate::Session;
 
@@ -17,9 +18,14 @@ pub(crate) fn run(session: &Session) -> Result<Exit, Failure> {
                 .collect();
             table(&["CODE", "SEVERITY", "REPAIR", "FINDS THAT"], &rows)
         }
-        OutputFormat::Json => json(&rows),
-        OutputFormat::Yaml => yaml(&rows),
+        OutputFormat::Json => json(&list(&rows)),
+        OutputFormat::Yaml => yaml(&list(&rows)),
     };
     session.printer.data(&document)?;
     Ok(Exit::Good)
+}
+
+/// The catalogue as one document.
+fn list(rows: &[CatalogueEntry]) -> serde_json::Value {
+    serde_json::json!({ "apiVersion": API_VERSION, "kind": "CheckList", "checks": rows })
 }

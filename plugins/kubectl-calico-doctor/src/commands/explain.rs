@@ -2,7 +2,9 @@
 
 use clap::Args;
 use common::checks;
-use common::cli::{Exit, Failure, Kind};
+use common::cli::{Exit, Failure, Kind, OutputFormat};
+use common::report::v1::API_VERSION;
+use common::report::{json, yaml};
 
 use crate::Session;
 
@@ -23,6 +25,17 @@ pub(crate) fn run(session: &Session, flags: &ExplainFlags) -> Result<Exit, Failu
         page.push_str(line.strip_prefix(' ').unwrap_or(line));
         page.push('\n');
     }
-    session.printer.data(&page)?;
+    let document = || {
+        serde_json::json!({
+            "apiVersion": API_VERSION, "kind": "CheckPage", "code": check.code,
+            "title": check.title, "severity": check.severity, "page": page,
+        })
+    };
+    let text = match session.format {
+        OutputFormat::Text => page,
+        OutputFormat::Json => json(&document()),
+        OutputFormat::Yaml => yaml(&document()),
+    };
+    session.printer.data(&text)?;
     Ok(Exit::Good)
 }
