@@ -49,7 +49,9 @@ impl Installed {
         // What `make install` copies is built by now, so that only its last step is left to do.
         let built = program::doctor().unwrap();
         let target = built.parent().unwrap().parent().unwrap();
-        let made = Command::new("make")
+        let mut make = Command::new("make");
+        program::forget_this_package(&mut make);
+        let made = make
             .args(["--no-print-directory", "install", "PROFILE=dev"])
             .arg(format!("PREFIX={}", folder.path().display()))
             .current_dir(program::root())

@@ -1,11 +1,10 @@
 //! Runs the doctor as a user does: the real binary, a kubeconfig, a state directory of its own.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::Report;
+use crate::program;
 use crate::testbed::{Error, Invocation, Testbed};
 
 /// A doctor for one testbed.
@@ -77,25 +76,9 @@ impl Doctor {
     }
 }
 
-/// Builds the doctor once per process; cargo knows whether there is anything to do.
+/// The doctor's program, built.
 fn binary() -> Result<PathBuf, Error> {
-    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let done = Command::new(cargo)
-            .args(["build", "--quiet", "--locked", "--package", "kubectl-calico-doctor"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .map_err(|error| error.to_string())?;
-        if !done.success() {
-            return Err(format!("cargo build: {done}"));
-        }
-        let tests = std::env::current_exe().map_err(|error| error.to_string())?;
-        // target/debug/deps/test-hash → target/debug
-        let folder = tests.parent().and_then(Path::parent).ok_or("no target folder")?;
-        Ok(folder.join("kubectl-calico_doctor"))
-    });
-    built.clone().map_err(|why| Error::Odd { what: "building the doctor".to_owned(), why })
+    program::doctor().map_err(|why| Error::Odd { what: "building the doctor".to_owned(), why })
 }
 
 fn odd(what: &str, error: &dyn std::fmt::Display) -> Error {
