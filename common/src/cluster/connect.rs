@@ -6,10 +6,11 @@ use std::time::Duration;
 use http::header::{HeaderValue, USER_AGENT};
 use kube::config::AuthInfo;
 
+use super::clock::ServerClock;
 use super::configuration::configuration;
 use super::kubeconfig::Sources;
 use super::proxy::ProxyVariables;
-use super::{Cluster, ConnectError, ConnectOptions, DEFAULT_REQUEST_TIMEOUT};
+use super::{Cluster, ConnectError, ConnectOptions, DEFAULT_REQUEST_TIMEOUT, Notice};
 
 /// Time that setting up a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,7 +58,8 @@ impl Cluster {
             Some(Duration::ZERO) => NO_LIMIT,
             Some(limit) => limit,
         };
-        Ok(Self { client, target, limit, notice: Arc::new(|line| tracing::warn!("{line}")) })
+        let notice: Notice = Arc::new(|line| tracing::warn!("{line}"));
+        Ok(Self { client, target, limit, notice, clock: ServerClock::default() })
     }
 }
 

@@ -8,6 +8,7 @@
 //! stream, and nothing goes on in the background.
 
 mod classify;
+mod clock;
 mod configuration;
 mod connect;
 mod connect_error;
@@ -54,6 +55,7 @@ pub struct Cluster {
     target: TargetInfo,
     limit: Duration,
     notice: Notice,
+    clock: clock::ServerClock,
 }
 
 /// Which cluster a kubeconfig points at.

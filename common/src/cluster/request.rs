@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
+use jiff::Timestamp;
 use kube::client::Body;
 
 use super::{ApiError, Cluster, Unreachable, classify};
@@ -73,6 +74,7 @@ impl Cluster {
         let response =
             self.client.send(request).await.map_err(|error| self.transport(attempted, &error))?;
         let (head, body) = response.into_parts();
+        self.clock.learn(&head.headers, Timestamp::now());
         let body = Limited::new(body, ANSWER_LIMIT).collect().await.map_err(|error| {
             ApiError::Unreachable {
                 attempted: attempted.to_owned(),

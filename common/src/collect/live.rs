@@ -1,7 +1,6 @@
 //! The order of questions to a living cluster.
 
 use futures::stream::{self, StreamExt};
-use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::ask::{Answer, Ask};
@@ -62,7 +61,7 @@ pub async fn collect_live(
         answer.pour(&mut draft);
     }
     let Draft { sink, builder } = draft;
-    let seen = builder.finish(Timestamp::now());
+    let seen = builder.finish(cluster.now());
     for answer in all(cluster, second_questions(want, &seen, groups), progress).await {
         answer.pour(sink);
     }

@@ -1,7 +1,6 @@
 //! Probes of many nodes at once.
 
 use futures::stream::{self, StreamExt};
-use jiff::Timestamp;
 
 use super::Progress;
 use super::nodes::{self, Target};
@@ -62,7 +61,7 @@ async fn one(cluster: &Cluster, name: &str, pod: &Pod) -> ProbeAnswer {
         Ok(body) => ProbeAnswer::Text(Record {
             key: RecordKey::Probe(name.to_owned()),
             body,
-            at: Timestamp::now(),
+            at: cluster.now(),
             from: Provenance::Exec(pod.full_name()),
             extent: Extent::default(),
         }),

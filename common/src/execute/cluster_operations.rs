@@ -1,7 +1,6 @@
 //! The executor's view of a real cluster: guards and actions by the API, observations by the API and by the probe in
 //! the node's own calico-node pod. Credentials never leave the node: the probe prints hashes and claims.
 
-use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::observe::Observer;
@@ -59,7 +58,7 @@ impl Operations for ClusterOperations<'_> {
     }
 
     async fn observe(&self, condition: &Condition) -> Result<Observed, ObserveError> {
-        Ok(Observer::new(self.cluster).observe(condition, Timestamp::now()).await)
+        Ok(Observer::new(self.cluster).observe(condition, self.cluster.now()).await)
     }
 }
 
@@ -165,6 +164,7 @@ fn was_not_carried_out(error: &ApiError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::Timestamp;
 
     fn pod() -> ObjectRef {
         ObjectRef {

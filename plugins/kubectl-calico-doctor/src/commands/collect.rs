@@ -7,7 +7,6 @@ use common::bundle::Writer;
 use common::cli::{Exit, Failure, Kind};
 use common::collect::Tee;
 use common::snapshot::SnapshotBuilder;
-use jiff::Timestamp;
 
 use super::look;
 use super::verdict::FailOn;
@@ -44,7 +43,7 @@ pub(crate) async fn run(
         let mut both = Tee::new(&mut builder, &mut writer);
         look::interruptible(look::pour(session, &cluster, &mut both)).await?
     };
-    let taken = Timestamp::now();
+    let taken = cluster.now();
     let look = look::judged(builder.finish(taken), outcome);
     let exit = match look.exit(FailOn::Error) {
         // The bundle is whole; what is wrong in the cluster is for check to say.

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use common::checks;
@@ -21,6 +22,11 @@ use super::look::{self, Look};
 use super::rbac;
 use super::verdict::FailOn;
 use crate::Session;
+
+/// Pods whose cause is gone heal within 25 s; the kubelet's pauses may grow to half a minute before that.
+const SETTLE_LIMIT: Duration = Duration::from_secs(120);
+/// Time between two looks at them.
+const SETTLE_PAUSE: Duration = Duration::from_secs(2);
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct FixFlags {
@@ -73,6 +79,9 @@ pub(crate) async fn run(session: &Session, flags: &FixFlags) -> Result<Exit, Fai
         return Ok(exit);
     }
     let plan = make_plan(&look, target(&cluster, &look).await?, &only);
+    if plan.steps.is_empty() && flags.dry_run == DryRun::None {
+        return settle(session, &cluster, look, plan, &only).await;
+    }
     if plan.steps.is_empty() {
         return nothing_to_do(session, &look, &plan, &only);
     }
@@ -165,6 +174,43 @@ fn show_only(session: &Session, plan: &Plan) -> Result<Exit, Failure> {
     Ok(Exit::Good)
 }
 
+/// Nothing is to be repaired any more, but pods may still be about to heal, perhaps after a run that was cut off: this is waited
+/// for, so that a good end means that they are well.
+async fn settle(
+    session: &Session,
+    cluster: &Cluster,
+    mut look: Look,
+    mut plan: Plan,
+    only: &[Code],
+) -> Result<Exit, Failure> {
+    let unfinished = unfinished_runs(session, &plan)?;
+    let began = Instant::now();
+    while plan.steps.is_empty() && look.recovers() && began.elapsed() < SETTLE_LIMIT {
+        let waited = began.elapsed().as_secs();
+        session.printer.live(&format!(
+            "  the cause is gone; waiting for the pods to recover ({waited} s of {} s)",
+            SETTLE_LIMIT.as_secs()
+        ));
+        look::interruptible(tokio::time::sleep(SETTLE_PAUSE)).await?;
+        look = look::at_cluster(session, cluster).await?;
+        plan = make_plan(&look, plan.target, only);
+    }
+    session.printer.clear();
+    if remaining(&look, only) == Exit::Good && !look.recovers() {
+        close(session, &unfinished, &plan);
+    }
+    nothing_to_do(session, &look, &plan, only)
+}
+
+/// Notes in the journals of runs that were cut off that this one took their place.
+fn close(session: &Session, unfinished: &[UnfinishedRun], plan: &Plan) {
+    for run in unfinished {
+        if let Err(error) = journal::supersede(run, &plan.id, jiff::Timestamp::now()) {
+            session.printer.talk(&format!("warning: {error}"));
+        }
+    }
+}
+
 fn nothing_to_do(
     session: &Session,
     look: &Look,
@@ -216,11 +262,7 @@ async fn apply(
     let unfinished = unfinished_runs(session, plan)?;
     let outcome = execute(session, cluster, plan, consent).await?;
     if outcome.result == RunResult::Done {
-        for run in &unfinished {
-            if let Err(error) = journal::supersede(run, &plan.id, jiff::Timestamp::now()) {
-                session.printer.talk(&format!("warning: {error}"));
-            }
-        }
+        close(session, &unfinished, plan);
     }
     finish(session, cluster, plan, outcome, only).await
 }

@@ -9,11 +9,10 @@ use common::checks::diagnose;
 use common::cli::{Exit, Failure, Kind, OutputFormat};
 use common::cluster::{ApiError, Cluster};
 use common::collect::{Outcome, Spinner, Want, collect_live};
-use common::findings::Diagnosis;
+use common::findings::{Diagnosis, Severity};
 use common::report::v1::Report;
 use common::report::{TextOptions, json, text, yaml};
 use common::snapshot::{Sink, Snapshot, SnapshotBuilder};
-use jiff::Timestamp;
 
 use super::verdict::{FailOn, verdict};
 use crate::Session;
@@ -44,9 +43,22 @@ pub(crate) async fn at_cluster(session: &Session, cluster: &Cluster) -> Result<L
     let started = Instant::now();
     let outcome = interruptible(pour(session, cluster, &mut builder)).await?;
     builder.context(cluster.target_info().context.clone());
-    let mut look = judge(builder.finish(Timestamp::now()), None, started);
+    mention_clock(session, cluster);
+    let mut look = judge(builder.finish(cluster.now()), None, started);
     look.unreachable = outcome.unreachable;
     Ok(look)
+}
+
+/// A clock that is off confuses people who compare times, and is worth mending.
+fn mention_clock(session: &Session, cluster: &Cluster) {
+    let seconds = cluster.clock_difference().as_secs();
+    if seconds.abs() >= 60 {
+        let way = if seconds > 0 { "behind" } else { "ahead of" };
+        session.printer.talk(&format!(
+            "note: this machine's clock is {} s {way} the API server's; the server's is used",
+            seconds.abs()
+        ));
+    }
 }
 
 /// Asks a cluster for all that checks look at.
@@ -100,6 +112,14 @@ pub(crate) fn bundle_failure(error: bundle::BundleError) -> Failure {
 }
 
 impl Look {
+    /// True when pods hang whose cause is gone: no more than a warning, because they are about to heal.
+    pub(crate) fn recovers(&self) -> bool {
+        self.diagnosis.roots.iter().any(|root| {
+            root.finding.severity == Severity::Warning
+                && matches!(root.finding.code.0, "CAL-POD-001" | "CAL-POD-002")
+        })
+    }
+
     /// The exit code of what was seen.
     pub(crate) fn exit(&self, fail_on: FailOn) -> Exit {
         self.exit_of(&self.diagnosis, fail_on)
