@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tests::program::{self, DOCTOR, Ran};
+use tests::testbed::{Layout, Progress, Testbed, available};
 
 /// kubectl of this machine, else the one that the testbed builds.
 fn kubectl(place: &Path) -> Option<PathBuf> {
@@ -20,9 +21,9 @@ fn kubectl(place: &Path) -> Option<PathBuf> {
         .map(|folder| folder.join("kubectl"))
         .find(|file| file.is_file());
     let built = || {
-        let cache = fs::read_dir(program::root().join("tests/testbed/.cache")).ok()?;
-        let kubebox =
-            cache.flatten().map(|it| it.path().join("kubebox")).find(|it| it.is_file())?;
+        available().ok()?;
+        let layout = Layout::from_environment().unwrap();
+        let kubebox = Testbed::build(&layout, Progress::on_stderr()).unwrap().kubebox;
         // The program knows by its name what it is to be.
         let link = place.join("kubectl");
         symlink(kubebox, &link).unwrap();

@@ -49,6 +49,14 @@ where
 {
     let invocation = Invocation::from_arguments(std::env::args_os());
     let printer = Printer::new(false);
+    std::panic::set_hook(Box::new(move |fault| {
+        let place = fault.location().map(|it| format!(" at {}:{}", it.file(), it.line()));
+        printer.talk(&format!(
+            "error: this is a fault of {}{}: please report it, with what you ran",
+            env!("CARGO_PKG_REPOSITORY"),
+            place.unwrap_or_default()
+        ));
+    }));
     let ended = if invocation.completes {
         let words: Vec<String> =
             invocation.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
