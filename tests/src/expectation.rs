@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::cli::Exit;
-use common::findings::{CheckState, Diagnosis, Finding, Root, Severity};
+use common::cli::{FailOn, verdict};
+use common::findings::{CheckState, Diagnosis, Finding, Root};
 use serde::Deserialize;
 
 /// What a bundle must lead to.
@@ -81,7 +81,7 @@ impl Expected {
                 all.push(format!("{code} should say what it could not judge"));
             }
         }
-        let exit = exit(diagnosis).code();
+        let exit = verdict(diagnosis, FailOn::default()).code();
         if self.exit.is_some_and(|expected| expected != exit) {
             all.push(format!("exit {exit}, expected {:?}", self.exit));
         }
@@ -141,20 +141,4 @@ fn text(finding: &Finding) -> String {
         vec![finding.title.clone(), finding.cause.text.clone(), finding.consequence.clone()];
     all.extend(finding.evidence.iter().map(|it| format!("{}: {}", it.source, it.excerpt)));
     all.join("\n")
-}
-
-/// The exit code that `check` gives, by the contract of all plugins and with its default for `--fail-on`.
-pub fn exit(diagnosis: &Diagnosis) -> Exit {
-    if diagnosis.findings().any(|it| it.code.0 == "CAL-ACC-001") {
-        Exit::Error
-    } else if diagnosis
-        .findings()
-        .any(|it| matches!(it.severity, Severity::Critical | Severity::Error))
-    {
-        Exit::Findings
-    } else if diagnosis.unjudged.iter().any(|it| it.gap.why.is_failure()) {
-        Exit::Incomplete
-    } else {
-        Exit::Good
-    }
 }

@@ -55,6 +55,7 @@ impl Cluster {
             request.namespace,
             request.pod
         );
+        tracing::debug!("{attempted}");
         tokio::time::timeout(request.timeout, self.exec_unlimited(&attempted, request))
             .await
             .map_err(|_| self.timed_out(&attempted, request.timeout))?

@@ -1,6 +1,6 @@
 //! One request: its limit of time, its answer, and the visible second try of reads.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
@@ -56,10 +56,14 @@ impl Cluster {
         ask: &Ask<'_>,
         body: Option<Vec<u8>>,
     ) -> Result<Vec<u8>, ApiError> {
+        let line = format!("{method} {}", ask.path);
+        let began = Instant::now();
         let request = build(method, ask, body)?;
         let answered =
             tokio::time::timeout(self.limit, self.exchange(ask.attempted, request)).await;
         let (code, body) = answered.map_err(|_| self.timed_out(ask.attempted, self.limit))??;
+        let milliseconds = began.elapsed().as_millis();
+        tracing::debug!("{line}: {} in {milliseconds} ms, {} bytes", code.as_u16(), body.len());
         if code.is_success() {
             return Ok(body);
         }

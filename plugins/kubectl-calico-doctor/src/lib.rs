@@ -7,6 +7,7 @@ mod commands;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use common::cli::{
     ConnectionFlags, Exit, Failure, Invocation, Kind, OutputFlags, OutputFormat, Plugin, Printer,
+    start_log,
 };
 
 use common::report::v1::Report;
@@ -79,9 +80,11 @@ pub fn plugin() -> Plugin {
 pub async fn start(matches: ArgMatches, invocation: Invocation) -> Result<Exit, Failure> {
     let Doctor { check, output, connection, verb } =
         Doctor::from_arg_matches(&matches).map_err(|error| Failure::usage(error.to_string()))?;
+    let printer = Printer::new(output.no_color);
+    start_log(output.level(), printer.stderr.colour);
     let collects = matches!(verb, Some(Verb::Collect(_)));
     let session = Session {
-        printer: Printer::new(output.no_color),
+        printer,
         format: if collects { OutputFormat::Text } else { output.format()? },
         verbose: output.level() > 0,
         connection,

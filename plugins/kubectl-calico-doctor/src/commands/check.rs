@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use common::cli::{Exit, Failure};
+use common::cli::{Exit, FailOn, Failure};
 use common::node::PROBE_SCRIPT;
 
-use super::verdict::FailOn;
 use super::{look, rbac};
 use crate::Session;
 

@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use common::bundle::Writer;
-use common::cli::{Exit, Failure, Kind};
+use common::cli::{Exit, FailOn, Failure, Kind};
 use common::collect::Tee;
 use common::snapshot::SnapshotBuilder;
 
 use super::look;
-use super::verdict::FailOn;
 use crate::Session;
 
 /// Tool version in a bundle's manifest.

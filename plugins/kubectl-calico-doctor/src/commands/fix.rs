@@ -1,32 +1,25 @@
 //! `fix`: plan, consent, journal, repair, and a second look.
 
-use std::io::{self, IsTerminal};
+mod apply;
+mod settle;
+
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use common::checks;
-use common::cli::{Exit, Failure, Kind, OutputFormat};
+use common::cli::{Exit, FailOn, Failure, Kind, OutputFormat};
 use common::cluster::Cluster;
-use common::execute::journal::UnfinishedRun;
-use common::execute::{
-    Activity, ClusterOperations, Consent, Executor, Journal, Progress, Reporter, StopSwitch,
-    SystemClock, Terminal, journal, new_plan_id,
-};
+use common::execute::new_plan_id;
 use common::findings::Code;
-use common::plan::{Action, Order, Outcome, Plan, RunResult, Target, describe, plan_for};
+use common::plan::{Action, Order, Plan, Target, describe, plan_for};
 use common::report::v1::FixReport;
-use common::report::{json, outcome as outcome_text, plan as plan_text, yaml};
+use common::report::{json, plan as plan_text, yaml};
 
 use super::look::{self, Look};
 use super::rbac;
-use super::verdict::FailOn;
 use crate::Session;
-
-/// Pods whose cause is gone heal within 25 s; the kubelet's pauses may grow to half a minute before that.
-const SETTLE_LIMIT: Duration = Duration::from_secs(120);
-/// Time between two looks at them.
-const SETTLE_PAUSE: Duration = Duration::from_secs(2);
+use apply::apply;
+use settle::{nothing_to_do, settle};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct FixFlags {
@@ -174,215 +167,6 @@ fn show_only(session: &Session, plan: &Plan) -> Result<Exit, Failure> {
     Ok(Exit::Good)
 }
 
-/// Nothing is to be repaired any more, but pods may still be about to heal, perhaps after a run that was cut off: this is waited
-/// for, so that a good end means that they are well.
-async fn settle(
-    session: &Session,
-    cluster: &Cluster,
-    mut look: Look,
-    mut plan: Plan,
-    only: &[Code],
-) -> Result<Exit, Failure> {
-    let unfinished = unfinished_runs(session, &plan)?;
-    let began = Instant::now();
-    while plan.steps.is_empty() && look.recovers() && began.elapsed() < SETTLE_LIMIT {
-        let waited = began.elapsed().as_secs();
-        session.printer.live(&format!(
-            "  the cause is gone; waiting for the pods to recover ({waited} s of {} s)",
-            SETTLE_LIMIT.as_secs()
-        ));
-        look::interruptible(tokio::time::sleep(SETTLE_PAUSE)).await?;
-        look = look::at_cluster(session, cluster).await?;
-        plan = make_plan(&look, plan.target, only);
-    }
-    session.printer.clear();
-    if remaining(&look, only) == Exit::Good && !look.recovers() {
-        close(session, &unfinished, &plan);
-    }
-    nothing_to_do(session, &look, &plan, only)
-}
-
-/// Notes in the journals of runs that were cut off that this one took their place.
-fn close(session: &Session, unfinished: &[UnfinishedRun], plan: &Plan) {
-    for run in unfinished {
-        if let Err(error) = journal::supersede(run, &plan.id, jiff::Timestamp::now()) {
-            session.printer.talk(&format!("warning: {error}"));
-        }
-    }
-}
-
-fn nothing_to_do(
-    session: &Session,
-    look: &Look,
-    plan: &Plan,
-    only: &[Code],
-) -> Result<Exit, Failure> {
-    let exit = remaining(look, only);
-    let mut report = FixReport::new(plan, exit.word());
-    report.note = Some(match exit {
-        Exit::Good => "There is nothing to repair.".to_owned(),
-        _ => "There is nothing that can be repaired from here; see what is left out.".to_owned(),
-    });
-    print(session, &report)?;
-    Ok(exit)
-}
-
-/// The verdict over what was asked for.
-fn remaining(look: &Look, only: &[Code]) -> Exit {
-    let mut diagnosis = look.diagnosis.clone();
-    if !only.is_empty() {
-        diagnosis.roots.retain(|root| only.contains(&root.finding.code));
-    }
-    look.exit_of(&diagnosis, FailOn::Error)
-}
-
-async fn apply(
-    session: &Session,
-    cluster: &Cluster,
-    plan: &Plan,
-    yes: bool,
-    only: &[Code],
-) -> Result<Exit, Failure> {
-    let text = session.format == OutputFormat::Text;
-    if text {
-        session.printer.data(&plan_text(plan, &session.text_options()))?;
-    }
-    let Some(consent) = consent(session, plan, yes)? else {
-        if !text {
-            print(session, &FixReport::new(plan, Exit::Declined.word()))?;
-        }
-        let hint = if io::stdin().is_terminal() {
-            ""
-        } else {
-            " (no terminal to ask at: --yes applies it)"
-        };
-        session.printer.talk(&format!("Nothing was changed{hint}."));
-        return Ok(Exit::Declined);
-    };
-    let unfinished = unfinished_runs(session, plan)?;
-    let outcome = execute(session, cluster, plan, consent).await?;
-    if outcome.result == RunResult::Done {
-        close(session, &unfinished, plan);
-    }
-    finish(session, cluster, plan, outcome, only).await
-}
-
-fn consent(session: &Session, plan: &Plan, yes: bool) -> Result<Option<Consent>, Failure> {
-    let (mut input, mut output) = (io::stdin().lock(), io::stderr().lock());
-    let is_asked = io::stdin().is_terminal() && session.printer.stderr.is_terminal;
-    let terminal = is_asked.then_some(Terminal { input: &mut input, output: &mut output });
-    let mut options = session.text_options();
-    options.verbose = true;
-    Ok(Consent::obtain(yes, terminal, &plan_text(plan, &options))?)
-}
-
-/// Runs of ours on this cluster that were cut off: this one starts from what the cluster shows now, and takes their place
-/// once it is done. Beside one that goes on, nothing may be begun.
-fn unfinished_runs(session: &Session, plan: &Plan) -> Result<Vec<UnfinishedRun>, Failure> {
-    let internal = |error: journal::JournalError| Failure::new(Kind::Internal, error);
-    let directory = journal::directory().map_err(internal)?;
-    let runs = journal::unfinished_runs(&directory, &plan.target.cluster_uid)?;
-    if let Some(run) = runs.iter().find(|run| run.running) {
-        let what = format!("another repair of this cluster goes on: run {}", run.plan);
-        return Err(Failure::new(Kind::Refused, what).hint("wait for it to end, then try again"));
-    }
-    for run in &runs {
-        session.printer.talk(&format!(
-            "Run {} on this cluster was cut off ({} of {} steps done). This one plans from what the cluster shows now.",
-            run.plan, run.finished, run.steps
-        ));
-    }
-    Ok(runs)
-}
-
-async fn execute(
-    session: &Session,
-    cluster: &Cluster,
-    plan: &Plan,
-    consent: Consent,
-) -> Result<Outcome, Failure> {
-    let internal = |error: journal::JournalError| Failure::new(Kind::Internal, error);
-    let directory = journal::directory().map_err(internal)?;
-    let mut journal =
-        Journal::create(&directory, plan, jiff::Timestamp::now()).map_err(internal)?;
-    let (switch, stop) = StopSwitch::new();
-    let listener = tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
-            switch.stop();
-        }
-    });
-    let mut reporter = Lines { session };
-    let operations = ClusterOperations::new(cluster);
-    let executor = Executor {
-        operations: &operations,
-        clock: &SystemClock::default(),
-        journal: &mut journal,
-        reporter: &mut reporter,
-        stop: &stop,
-    };
-    let outcome = executor.run(plan, consent).await.map_err(internal);
-    listener.abort();
-    session.printer.clear();
-    outcome
-}
-
-/// One line that moves on a terminal; one line per step elsewhere.
-struct Lines<'a> {
-    session: &'a Session,
-}
-
-impl Reporter for Lines<'_> {
-    fn tell(&mut self, progress: &Progress<'_>) {
-        let place = progress.step.node.as_deref().unwrap_or(&progress.step.title);
-        let line = format!("{}/{} {place}  {}", progress.number, progress.of, progress.line());
-        match progress.activity {
-            Activity::Ended(_) => {
-                self.session.printer.clear();
-                self.session.printer.talk(&format!("  {line}"));
-            }
-            _ => self.session.printer.live(&format!("  {line}")),
-        }
-    }
-}
-
-async fn finish(
-    session: &Session,
-    cluster: &Cluster,
-    plan: &Plan,
-    outcome: Outcome,
-    only: &[Code],
-) -> Result<Exit, Failure> {
-    let mut exit = match outcome.result {
-        RunResult::Done => Exit::Good,
-        RunResult::Failed => Exit::Error,
-        RunResult::Refused => Exit::Declined,
-        RunResult::Interrupted => Exit::Interrupted,
-    };
-    let after = if outcome.result == RunResult::Interrupted {
-        None
-    } else {
-        Some(look::at_cluster(session, cluster).await?)
-    };
-    if let Some(after) = &after {
-        exit = exit.or(remaining(after, only));
-    }
-    let mut report = FixReport::new(plan, exit.word());
-    report.after = after.as_ref().map(|look| look.report(exit));
-    report.outcome = Some(outcome);
-    if session.format != OutputFormat::Text {
-        print(session, &report)?;
-        return Ok(exit);
-    }
-    if let Some(outcome) = &report.outcome {
-        session.printer.data(&outcome_text(outcome, &session.text_options()))?;
-    }
-    if let Some(after) = after {
-        session.printer.data("\n")?;
-        after.print(session, exit)?;
-    }
-    Ok(exit)
-}
-
 fn print(session: &Session, report: &FixReport) -> Result<(), Failure> {
     let document = match session.format {
         OutputFormat::Json => json(report),
@@ -397,4 +181,13 @@ fn print(session: &Session, report: &FixReport) -> Result<(), Failure> {
         }
     };
     session.printer.data(&document)
+}
+
+/// The verdict over what was asked for.
+fn remaining(look: &Look, only: &[Code]) -> Exit {
+    let mut diagnosis = look.diagnosis.clone();
+    if !only.is_empty() {
+        diagnosis.roots.retain(|root| only.contains(&root.finding.code));
+    }
+    look.exit_of(&diagnosis, FailOn::Error)
 }

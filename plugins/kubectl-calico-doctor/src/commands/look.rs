@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use common::bundle;
 use common::checks::diagnose;
-use common::cli::{Exit, Failure, Kind, OutputFormat};
+use common::cli::{Exit, FailOn, Failure, Kind, OutputFormat, verdict};
 use common::cluster::{ApiError, Cluster};
 use common::collect::{Outcome, Spinner, Want, collect_live};
 use common::findings::{Diagnosis, Severity};
@@ -14,7 +14,6 @@ use common::report::v1::Report;
 use common::report::{TextOptions, json, text, yaml};
 use common::snapshot::{Sink, Snapshot, SnapshotBuilder};
 
-use super::verdict::{FailOn, verdict};
 use crate::Session;
 
 /// What was seen, and what it means.

@@ -8,4 +8,3 @@ pub(crate) mod explain;
 pub(crate) mod fix;
 mod look;
 mod rbac;
-mod verdict;

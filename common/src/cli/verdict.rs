@@ -1,13 +1,13 @@
 //! From a diagnosis to an exit code.
 
+use super::Exit;
+use crate::findings::{Diagnosis, Severity, Unjudged};
+use crate::snapshot::GapReason;
 use clap::ValueEnum;
-use common::cli::Exit;
-use common::findings::{Diagnosis, Severity, Unjudged};
-use common::snapshot::GapReason;
 
 /// From which severity on a finding makes the run fail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum FailOn {
+pub enum FailOn {
     /// Exit 4 when there are warnings only
     Warning,
     /// Warnings exit 0
@@ -16,7 +16,7 @@ pub(crate) enum FailOn {
 }
 
 /// The exit code of a diagnosis; it never depends on the output format.
-pub(crate) fn verdict(diagnosis: &Diagnosis, fail_on: FailOn) -> Exit {
+pub fn verdict(diagnosis: &Diagnosis, fail_on: FailOn) -> Exit {
     let mut exit = Exit::Good;
     for finding in diagnosis.findings() {
         exit = exit.or(match finding.severity {
@@ -37,4 +37,25 @@ pub(crate) fn verdict(diagnosis: &Diagnosis, fail_on: FailOn) -> Exit {
         exit = exit.or(Exit::Incomplete);
     }
     exit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::diagnose;
+    use crate::snapshot::{Gap, Sink as _, SnapshotBuilder};
+
+    fn of(gaps: &[GapReason]) -> Exit {
+        let mut builder = SnapshotBuilder::new();
+        for why in gaps {
+            builder.gap(Gap::new("cluster/api/version.json", why.clone(), ""));
+        }
+        verdict(&diagnose(&builder.finish(jiff::Timestamp::UNIX_EPOCH)), FailOn::Error)
+    }
+
+    #[test]
+    fn nothing_read_is_never_good() {
+        assert_eq!(of(&[]), Exit::Incomplete);
+        assert_eq!(of(&[GapReason::Unreachable]), Exit::Error);
+    }
 }
