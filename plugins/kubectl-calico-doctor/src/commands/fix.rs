@@ -13,7 +13,7 @@ use common::execute::new_plan_id;
 use common::findings::Code;
 use common::plan::{Action, Order, Plan, Target, describe, plan_for};
 use common::report::v1::FixReport;
-use common::report::{json, plan as plan_text, yaml};
+use common::report::{escape, json, plan as plan_text, yaml};
 
 use super::look::{self, Look};
 use super::rbac;
@@ -172,9 +172,16 @@ fn print(session: &Session, report: &FixReport) -> Result<(), Failure> {
         OutputFormat::Json => json(report),
         OutputFormat::Yaml => yaml(report),
         OutputFormat::Text => {
-            let mut text = plan_text(&report.plan, &session.text_options());
-            if let Some(note) = &report.note {
-                text.push_str(note);
+            // A plan of nothing that leaves nothing out says nothing.
+            let is_empty = report.plan.steps.is_empty() && report.plan.left_out.is_empty();
+            let mut text = match &report.note {
+                Some(note) if is_empty => {
+                    format!("Context {}: {note}", escape(&report.plan.target.context))
+                }
+                Some(note) => plan_text(&report.plan, &session.text_options()) + note,
+                None => plan_text(&report.plan, &session.text_options()),
+            };
+            if report.note.is_some() {
                 text.push('\n');
             }
             text
