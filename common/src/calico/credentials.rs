@@ -1,6 +1,7 @@
 //! Whether the living cluster accepts the CNI plugin's credentials, judged without ever holding them.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -77,6 +78,35 @@ pub enum Refusal {
         /// The keys it knows.
         live: BTreeSet<String>,
     },
+}
+
+/// The facts that speak against the credentials, ids shortened to what an eye compares.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CaDiffers { file, cluster } => {
+                write!(f, "CA {} ≠ the cluster's CA {}", short(file), short(cluster))
+            }
+            Self::ServiceAccountRecreated { token, live: Some(live) } => {
+                write!(f, "token uid {} ≠ live uid {}", short(token), short(live))
+            }
+            Self::ServiceAccountRecreated { token, live: None } => {
+                write!(f, "token uid {}, no such ServiceAccount", short(token))
+            }
+            Self::Expired { at } => write!(f, "token expired at {}", at.strftime("%F %T UTC")),
+            Self::SigningKeyChanged { token, live } => {
+                let live: Vec<_> = live.iter().map(|key| short(key)).collect();
+                let live = live.join(" ");
+                write!(f, "token key {} is not among the server's: {live}", short(token))
+            }
+        }
+    }
+}
+
+/// The first eight characters are enough to tell ids apart by eye.
+pub(crate) fn short(id: &str) -> String {
+    let start: String = id.chars().take(8).collect();
+    if start.len() < id.len() { format!("{start}…") } else { start }
 }
 
 /// Why the API server refuses these credentials: `Absent` when nothing speaks against them, unknown when a reason

@@ -1,5 +1,7 @@
 //! One line for every part of a plan: what the printed plan, the progress line and the journal's errors say.
 
+use crate::calico::credentials::short;
+
 use super::{Action, Condition, Guard, ObjectRef, Undo, Verification};
 
 /// `pod kube-system/calico-node-5frw8`
@@ -99,12 +101,6 @@ fn kind(plural: &str) -> &str {
         "nodes" => "node",
         other => other,
     }
-}
-
-/// The first eight characters of a uid: enough to compare by eye.
-pub(crate) fn short(uid: &str) -> String {
-    let start: String = uid.chars().take(8).collect();
-    if start.len() < uid.len() { format!("{start}…") } else { start }
 }
 
 #[cfg(test)]

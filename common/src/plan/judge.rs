@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 
 use super::Condition;
-use super::describe::short;
 use crate::calico::credentials::{ClusterCredentials, Refusal, refusal};
 use crate::slim::{ContainerStatus, Node, Pod};
 use crate::snapshot::{Gap, GapReason, HostFacts, Known};
@@ -152,28 +151,9 @@ fn credentials_accepted(host: &HostFacts, seen: &Observed) -> Verdict {
             Known::Known(Refusal::ServiceAccountRecreated { live: None, .. }) => {
                 Verdict::Failed("the CNI plugin's ServiceAccount does not exist".to_owned())
             }
-            Known::Known(refusal) => Verdict::NotYet(sentence(&refusal)),
+            Known::Known(refusal) => Verdict::NotYet(refusal.to_string()),
         }
     })
-}
-
-fn sentence(refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::CaDiffers { file, cluster } => format!(
-            "calico-kubeconfig trusts CA {}, the cluster's is {}",
-            short(file),
-            short(cluster)
-        ),
-        Refusal::ServiceAccountRecreated { token, live } => format!(
-            "the token is of ServiceAccount uid {}, the live one is {}",
-            short(token),
-            live.as_deref().map_or_else(|| "gone".to_owned(), short)
-        ),
-        Refusal::Expired { at } => format!("the token expired at {at}"),
-        Refusal::SigningKeyChanged { token, .. } => {
-            format!("the API server no longer knows the token's signing key {}", short(token))
-        }
-    }
 }
 
 fn node_network_ready(name: &str, seen: &Observed) -> Verdict {

@@ -185,14 +185,14 @@ fn judge_credentials(change: impl FnOnce(&mut Observed)) -> Verdict {
 fn credentials_are_accepted_only_when_everything_matches() {
     assert_eq!(judge_credentials(|_| {}), Verdict::Met);
     let other = || Known::Known("another-uid-of-some-length".to_owned());
-    not_yet(&judge_credentials(|it| it.credentials.root_ca = ca("bb")), "trusts CA aa");
+    not_yet(&judge_credentials(|it| it.credentials.root_ca = ca("bb")), "CA aa ≠");
     not_yet(
         &judge_credentials(|it| it.credentials.service_account_uid = other()),
-        "uid u1, the live one is another-…",
+        "uid u1 ≠ live uid another-…",
     );
     not_yet(
         &judge_credentials(|it| it.credentials.key_ids = Known::Known(BTreeSet::new())),
-        "signing key k1",
+        "token key k1",
     );
     not_yet(&judge_credentials(|it| it.now = at(3601)), "expired at");
 }

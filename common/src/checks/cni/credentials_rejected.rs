@@ -250,7 +250,7 @@ fn evidence(verdicts: &[Verdict<'_>]) -> Vec<Evidence> {
     let mut facts: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for verdict in verdicts {
         if let Some(refusal) = &verdict.refusal {
-            facts.entry(describe(refusal)).or_default().push(verdict.node);
+            facts.entry(refusal.to_string()).or_default().push(verdict.node);
         }
     }
     let mut all: Vec<Evidence> =
@@ -275,29 +275,4 @@ fn evidence(verdicts: &[Verdict<'_>]) -> Vec<Evidence> {
 /// The text without the word that tells starting from stopping.
 fn direction_free(text: &str) -> String {
     text.replace("(add)", "").replace("(delete)", "")
-}
-
-fn describe(refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::CaDiffers { file, cluster } => {
-            format!("CA {} ≠ the cluster's CA {}", short(file), short(cluster))
-        }
-        Refusal::ServiceAccountRecreated { token, live: Some(live) } => {
-            format!("token uid {} ≠ live uid {}", short(token), short(live))
-        }
-        Refusal::ServiceAccountRecreated { token, live: None } => {
-            format!("token uid {}, no such ServiceAccount", short(token))
-        }
-        Refusal::Expired { at } => format!("token expired at {}", at.strftime("%F %T UTC")),
-        Refusal::SigningKeyChanged { token, live } => {
-            let live: Vec<_> = live.iter().map(|key| short(key)).collect();
-            format!("token key {} is not among the server's: {}", short(token), live.join(" "))
-        }
-    }
-}
-
-/// The first characters are enough to tell ids apart by eye.
-fn short(id: &str) -> String {
-    let start: String = id.chars().take(8).collect();
-    if start.len() < id.len() { format!("{start}…") } else { start }
 }
