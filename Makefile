@@ -29,7 +29,8 @@ e2e: preconditions packages ## every fault on a real cluster (Linux, root)
 	$(TESTBED) down
 
 chaos: preconditions packages ## kill matrices, races, scale, fuzz (Linux, root)
-	$(CARGO) test --locked --package tests --features chaos
+	PROPTEST_CASES=5000 $(CARGO) test --locked --package common
+	$(CARGO) test --locked --package tests --features chaos --test 'chaos_*' -- --nocapture
 	$(TESTBED) down
 
 bench: build ## measures against the budgets
