@@ -1,26 +1,41 @@
-//! The role that `check --print-rbac` prints is enough for a whole diagnosis, and each of its rules is needed.
+//! The roles that `--print-rbac` prints: `check`'s is enough for a whole diagnosis, and each of its rules is needed; `fix`'s is
+//! enough for a repair.
 
 #![cfg(all(unix, feature = "e2e"))]
 
 use serde_json::Value;
-use tests::story::{Doctor, demand};
-use tests::testbed::{Error, Testbed};
+use tests::story::{Doctor, NODE, Story, demand};
+use tests::testbed::{Error, Fault, Testbed};
 
 const USER: &str = "jane";
 
-/// The role and its binding, gone again in the end.
-struct Role<'a>(&'a Testbed);
+/// The role of a verb and its binding, gone again in the end.
+struct Role<'a> {
+    testbed: &'a Testbed,
+    verb: &'static str,
+}
 
 impl Drop for Role<'_> {
     fn drop(&mut self) {
-        let objects = [
-            ["clusterrole", "kubectl-calico-doctor-check"],
-            ["clusterrolebinding", "kubectl-calico-doctor-check-jane"],
-        ];
-        for [kind, name] in objects {
-            self.0.kubectl(&["delete", kind, name, "--ignore-not-found"]).ok();
+        let role = format!("kubectl-calico-doctor-{}", self.verb);
+        let binding = format!("{role}-{USER}");
+        for [kind, name] in [["clusterrole", &role], ["clusterrolebinding", &binding]] {
+            self.testbed.kubectl(&["delete", kind, name, "--ignore-not-found"]).ok();
         }
     }
+}
+
+/// Grants what `verb --print-rbac` prints, and gives the text back.
+fn grant<'a>(
+    testbed: &'a Testbed,
+    doctor: &Doctor,
+    verb: &'static str,
+) -> Result<(Role<'a>, String), Error> {
+    let printed = doctor.run(&[verb, "--print-rbac", "--bind-to", USER])?;
+    demand(printed.code == 0, "the role is printed", &printed)?;
+    let role = Role { testbed, verb };
+    testbed.apply(&printed.stdout)?;
+    Ok((role, printed.stdout))
 }
 
 #[test]
@@ -28,14 +43,11 @@ fn the_printed_role_is_exactly_enough() -> Result<(), Error> {
     let Some(testbed) = Testbed::for_test("printed role")? else { return Ok(()) };
     let _lock = testbed.lock_cluster()?;
     let doctor = Doctor::new(&testbed)?;
-    let printed = doctor.run(&["check", "--print-rbac", "--bind-to", USER])?;
-    demand(printed.code == 0, "the role is printed", &printed)?;
-    let _role = Role(&testbed);
-    testbed.apply(&printed.stdout)?;
+    let (_role, printed) = grant(&testbed, &doctor, "check")?;
     let as_jane = ["--as", USER];
     let (code, report) = doctor.check(&as_jane)?;
     demand(code == 0 && report.roots.is_empty(), "the role is enough", &(code, &report))?;
-    let role = printed.stdout.split("---\n").next().unwrap_or_default();
+    let role = printed.split("---\n").next().unwrap_or_default();
     let role: Value = common::yaml::from_str(role)
         .map_err(|error| Error::Odd { what: "the role".into(), why: error.to_string() })?;
     let rules = role["rules"].as_array().cloned().unwrap_or_default();
@@ -55,6 +67,22 @@ fn the_printed_role_is_exactly_enough() -> Result<(), Error> {
         demand(code == 5 && told, &what, &(code, &report))?;
     }
     Ok(())
+}
+
+#[test]
+fn the_printed_role_is_enough_to_repair() -> Result<(), Error> {
+    let Some(testbed) = Testbed::for_test("printed role of fix")? else { return Ok(()) };
+    let _lock = testbed.lock_cluster()?;
+    let node = testbed.node(NODE)?.clone();
+    let story = Story::until_pods_hang(&testbed, "limited", || {
+        testbed.expire_token(&node).map(Fault::forget)
+    })?;
+    let may_not = story.doctor.run(&["fix", "--yes", "--as", USER])?;
+    demand(may_not.code != 0, "without the role there is no repair", &may_not)?;
+    let (_role, _) = grant(&testbed, &story.doctor, "fix")?;
+    let ran = story.doctor.run(&["fix", "--yes", "--as", USER])?;
+    demand(ran.code == 0, "the role is enough", &ran)?;
+    story.is_repaired()
 }
 
 /// Asked for only where both API groups of Calico are served.

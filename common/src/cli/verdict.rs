@@ -22,6 +22,8 @@ pub fn verdict(diagnosis: &Diagnosis, fail_on: FailOn) -> Exit {
         exit = exit.or(match finding.severity {
             // Without the API server nothing was diagnosed.
             _ if finding.code.0 == "CAL-ACC-001" => Exit::Error,
+            // Something was refused to us: whatever it was, this is not the whole picture.
+            _ if finding.code.0 == "CAL-ACC-002" => Exit::Incomplete,
             Severity::Critical | Severity::Error => Exit::Findings,
             Severity::Warning if fail_on == FailOn::Warning => Exit::Warnings,
             Severity::Warning | Severity::Info => Exit::Good,

@@ -43,7 +43,7 @@ pub fn condition(condition: &Condition) -> String {
             format!("a new pod of {daemon_set} is Ready on {node}")
         }
         Condition::CniCredentialsAccepted { node } => {
-            format!("calico-kubeconfig on {node} is rewritten, and the cluster accepts its token")
+            format!("calico-kubeconfig on {node} is rewritten, and its token is accepted")
         }
         Condition::NodeNetworkReady { node } => {
             format!("{node} has its CNI configuration, and its network is ready")

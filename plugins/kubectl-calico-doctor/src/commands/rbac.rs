@@ -59,7 +59,9 @@ fn rules(verb: Verb) -> Vec<Value> {
     ];
     if verb == Verb::Fix {
         rules.push(rule(&[""], &["pods"], &["get", "delete"]));
-        rules.push(rule(&[""], &["nodes", "serviceaccounts"], &["get"]));
+        rules.push(rule(&[""], &["nodes"], &["get"]));
+        // The verification reads the CA by a list with a field selector, which resourceNames covers.
+        rules.push(json!({ "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["kube-root-ca.crt"], "verbs": ["list"] }));
         rules.push(rule(&["apps"], &["daemonsets"], &["get"]));
     }
     rules
