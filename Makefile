@@ -25,7 +25,7 @@ test: lint packages ## lint, unit tests, recorded incidents, one live story per 
 	$(TESTBED) down
 
 e2e: preconditions packages ## every fault on a real cluster (Linux, root)
-	$(CARGO) test --locked --package tests --features e2e
+	$(CARGO) test --locked --package tests --features e2e -- --show-output
 	$(TESTBED) down
 
 chaos: preconditions packages ## kill matrices, races, scale, fuzz (Linux, root)
