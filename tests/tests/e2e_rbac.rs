@@ -1,5 +1,5 @@
-//! The roles that `--print-rbac` prints: `check`'s is enough for a whole diagnosis, and each of its rules is needed; `fix`'s is
-//! enough for a repair.
+//! The roles that `--print-rbac` prints: `check`'s is enough for a whole diagnosis, and without any one of its rules (but that
+//! for migrations, which this cluster never asks for) the diagnosis says what is missing; `fix`'s is enough for a repair.
 
 #![cfg(all(unix, feature = "e2e"))]
 
