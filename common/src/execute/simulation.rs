@@ -2,7 +2,7 @@
 //! to end the process that talks to it at any point.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::journal::{Recorded, read};
+use super::journal::{Recorded, UnfinishedRun, read, unfinished_runs};
 use super::{
     Clock, GuardFailure, Journal, ObserveError, Operations, PerformError, Performed, StopSwitch,
 };
@@ -169,6 +169,20 @@ impl Simulation {
     }
 }
 
+/// The unfinished runs once none of their journals is locked. A child that another test is just starting holds copies
+/// of our files until it has become its program, so a lock that was given up may be held a moment longer.
+pub(super) fn once_given_up(directory: &Path) -> Vec<UnfinishedRun> {
+    let began = std::time::Instant::now();
+    loop {
+        let runs = unfinished_runs(directory, "cluster-1").unwrap();
+        if runs.iter().all(|run| !run.running) {
+            return runs;
+        }
+        assert!(began.elapsed().as_secs() < 10, "the journal is still locked");
+        std::thread::yield_now();
+    }
+}
+
 fn uid(node: &str, generation: u32) -> String {
     format!("{node}-{generation}")
 }
@@ -221,7 +235,7 @@ impl Operations for Simulation {
     }
 
     async fn perform(&self, action: &Action) -> Result<Performed, PerformError> {
-        let Action::Delete { object, .. } = action;
+        let Action::Delete { object, .. } = action else { panic!("not simulated: {action:?}") };
         let id = StepId(format!("restart-calico-node/{}", object.name));
         if let Some(recorded) = self.recorded() {
             assert_eq!(recorded.states.get(&id), Some(&StepState::Started), "intent before act");
