@@ -54,6 +54,9 @@ impl Operations for ClusterOperations<'_> {
             Action::Delete { object, uid } => {
                 deleted(self.cluster.delete(object, uid, false).await, object)
             }
+            Action::OnHost { .. } => {
+                Err(PerformError::Rejected("there is no way to the node's host".to_owned()))
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::calico::names::ROOT_CA_CONFIG_MAP;
 use crate::cluster::{ApiError, Cluster, ListRequest, Page};
 use crate::node;
-use crate::plan::{Condition, ObjectRef, Observed};
+use crate::plan::{Condition, ObjectRef, Observed, describe};
 use crate::slim::Node;
 use crate::snapshot::{
     Extent, Gap, GapReason, HostFacts, Known, Provenance, Record, RecordKey, Resource, Sink,
@@ -46,6 +46,26 @@ impl<'a> Observer<'a> {
                 let (found, host) = tokio::join!(self.node(node), self.host(node, now));
                 Observed { node: found, host, ..Observed::nothing(now) }
             }
+            Condition::CniBinariesPresent { node }
+            | Condition::CalicoConfigurationFirst { node }
+            | Condition::SandboxesGone { node, .. } => {
+                Observed { host: self.host(node, now).await, ..Observed::nothing(now) }
+            }
+            Condition::ObjectGone { object, .. } => {
+                Observed { object_uid: self.uid(object).await, ..Observed::nothing(now) }
+            }
+        }
+    }
+
+    /// The uid of what has the object's name now.
+    async fn uid(&self, object: &ObjectRef) -> Known<String> {
+        match self.cluster.get_json(object).await {
+            Ok(None) => Known::Absent,
+            Ok(Some(value)) => {
+                let uid = value.pointer("/metadata/uid").and_then(|it| it.as_str());
+                Known::Known(uid.unwrap_or_default().to_owned())
+            }
+            Err(error) => Known::Unknown(gap(&describe::object(object), &error)),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ObjectRef;
+
 /// Something that must come true.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "kind")]
@@ -39,6 +41,34 @@ pub enum Condition {
         node: String,
         /// The pods.
         pods: Vec<PodRef>,
+    },
+    /// Calico's plugin binaries are in the node's CNI plugin directory. Seen from the host only.
+    #[serde(rename_all = "camelCase")]
+    CniBinariesPresent {
+        /// The node.
+        node: String,
+    },
+    /// The network configuration that the runtime reads first is Calico's.
+    #[serde(rename_all = "camelCase")]
+    CalicoConfigurationFirst {
+        /// The node.
+        node: String,
+    },
+    /// None of these sandboxes is known to the runtime. Seen from the host only.
+    #[serde(rename_all = "camelCase")]
+    SandboxesGone {
+        /// The node.
+        node: String,
+        /// Their ids.
+        ids: Vec<String>,
+    },
+    /// The object, as known by its uid, does not exist.
+    #[serde(rename_all = "camelCase")]
+    ObjectGone {
+        /// The object.
+        object: ObjectRef,
+        /// Its uid.
+        uid: String,
     },
 }
 

@@ -2,7 +2,7 @@
 
 use crate::calico::credentials::short;
 
-use super::{Action, Condition, Guard, ObjectRef, Undo, Verification};
+use super::{Action, Condition, FileContent, Guard, HostOperation, ObjectRef, Undo, Verification};
 
 /// `pod kube-system/calico-node-5frw8`
 pub fn object(object: &ObjectRef) -> String {
@@ -18,7 +18,38 @@ pub fn object(object: &ObjectRef) -> String {
 pub fn action(action: &Action) -> String {
     match action {
         Action::Delete { object: it, .. } => format!("delete {}", object(it)),
+        Action::OnHost { node, operation: it } => format!("{} on {node}", operation(it)),
     }
+}
+
+/// What is done on a host, imperative: `write /etc/cni/net.d/calico-kubeconfig with a fresh token`.
+pub fn operation(operation: &HostOperation) -> String {
+    match operation {
+        HostOperation::WriteFile { path, content, .. } => match content {
+            FileContent::Text { .. } => format!("write {path}"),
+            FileContent::CniKubeconfig { .. } => format!("write {path} with a fresh token"),
+            FileContent::Binary { .. } => format!("write {path} from Calico's release"),
+        },
+        HostOperation::MoveAside { path, backup, .. } => {
+            format!("rename {path} to {}", file_name(backup))
+        }
+        HostOperation::RestoreFile { path, .. } => format!("put back {path}"),
+        HostOperation::RemoveFile { path, .. } => format!("remove {path}"),
+        HostOperation::RemoveLink { name, link_kind, .. } => {
+            format!("remove network interface {name} ({link_kind})")
+        }
+        HostOperation::RemoveSandboxes { sandboxes, .. } => match sandboxes.len() {
+            1 => "stop and remove 1 pod sandbox".to_owned(),
+            many => format!("stop and remove {many} pod sandboxes"),
+        },
+        HostOperation::SetSysctl { key, value, .. } => format!("set {key} to {value}"),
+        HostOperation::RestartUnit { unit } => format!("restart {unit}"),
+        HostOperation::RestoreRules { .. } => "change packet filter rules".to_owned(),
+    }
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
 }
 
 /// What the guard asks for: `only while …`.
@@ -52,6 +83,15 @@ pub fn condition(condition: &Condition) -> String {
             1 => format!("1 stuck pod on {node} runs or is gone"),
             many => format!("{many} stuck pods on {node} run or are gone"),
         },
+        Condition::CniBinariesPresent { node } => format!("Calico's CNI binaries are on {node}"),
+        Condition::CalicoConfigurationFirst { node } => {
+            format!("Calico's CNI configuration is the first on {node}")
+        }
+        Condition::SandboxesGone { node, ids } => match ids.len() {
+            1 => format!("1 sandbox on {node} is gone"),
+            many => format!("{many} sandboxes on {node} are gone"),
+        },
+        Condition::ObjectGone { object: it, .. } => format!("{} is gone", object(it)),
     }
 }
 
@@ -65,6 +105,15 @@ pub fn awaited(condition: &Condition) -> String {
             1 => "1 stuck pod to run or go".to_owned(),
             many => format!("{many} stuck pods to run or go"),
         },
+        Condition::CniBinariesPresent { .. } => "the CNI binaries to be there".to_owned(),
+        Condition::CalicoConfigurationFirst { .. } => {
+            "Calico's CNI configuration to be the first".to_owned()
+        }
+        Condition::SandboxesGone { ids, .. } => match ids.len() {
+            1 => "1 sandbox to go".to_owned(),
+            many => format!("{many} sandboxes to go"),
+        },
+        Condition::ObjectGone { object: it, .. } => format!("{} to go", object(it)),
     }
 }
 
@@ -77,6 +126,12 @@ pub fn met(condition: &Condition) -> String {
         Condition::PodsSettled { pods, .. } => {
             format!("{count} of {count} pods fine", count = pods.len())
         }
+        Condition::CniBinariesPresent { .. } => "CNI binaries there".to_owned(),
+        Condition::CalicoConfigurationFirst { .. } => "Calico's configuration first".to_owned(),
+        Condition::SandboxesGone { ids, .. } => {
+            format!("{count} of {count} sandboxes gone", count = ids.len())
+        }
+        Condition::ObjectGone { .. } => "gone".to_owned(),
     }
 }
 
@@ -89,12 +144,15 @@ pub fn verification(verification: &Verification) -> String {
 pub fn undo(undo: &Undo) -> String {
     match undo {
         Undo::NotNeeded { why } => format!("not needed: {why}"),
+        Undo::Impossible { why } => format!("not possible: {why}"),
+        Undo::OnHost { node, operation: it } => format!("{} on {node}", operation(it)),
     }
 }
 
 /// `pods` → `pod`, `daemonsets` → `DaemonSet`; an unknown kind keeps its plural.
 fn kind(plural: &str) -> &str {
     match plural {
+        "leases" => "Lease",
         "pods" => "pod",
         "daemonsets" => "DaemonSet",
         "namespaces" => "namespace",

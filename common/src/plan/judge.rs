@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::Condition;
 use crate::calico::credentials::{ClusterCredentials, Refusal, refusal};
+use crate::calico::names::CNI_BINARIES;
 use crate::slim::{ContainerStatus, Node, Pod};
 use crate::snapshot::{Gap, GapReason, HostFacts, Known};
 
@@ -18,6 +19,8 @@ pub struct Observed {
     pub node: Known<Node>,
     /// What a probe saw on the node.
     pub host: Known<HostFacts>,
+    /// The uid that the object has now; absent when there is none of its name.
+    pub object_uid: Known<String>,
     /// What the cluster accepts.
     pub credentials: ClusterCredentials,
 }
@@ -30,6 +33,7 @@ impl Observed {
             pods: not_asked("cluster/pods.json"),
             node: not_asked("cluster/nodes.json"),
             host: not_asked("probe.txt"),
+            object_uid: not_asked("object"),
             credentials: ClusterCredentials {
                 root_ca: not_asked("cluster/configmaps.json"),
                 service_account_uid: not_asked("cluster/serviceaccounts.json"),
@@ -81,6 +85,15 @@ pub fn judge(condition: &Condition, seen: &Observed) -> Verdict {
                 if stuck.is_empty() { Verdict::Met } else { Verdict::NotYet(first_few(&stuck)) }
             })
         }
+        Condition::CniBinariesPresent { .. } => of_host(seen, binaries_present),
+        Condition::CalicoConfigurationFirst { .. } => of_host(seen, calico_first),
+        Condition::SandboxesGone { ids, .. } => of_host(seen, |host| sandboxes_gone(host, ids)),
+        Condition::ObjectGone { uid, .. } => match &seen.object_uid {
+            Known::Absent => Verdict::Met,
+            Known::Known(now) if now != uid => Verdict::Met,
+            Known::Known(_) => Verdict::NotYet("it is still there".to_owned()),
+            Known::Unknown(gap) => Verdict::NotYet(unseen(gap)),
+        },
     }
 }
 
@@ -178,6 +191,46 @@ fn node_network_ready(name: &str, seen: &Observed) -> Verdict {
                 Verdict::NotYet("no CNI configuration of Calico on the node".to_owned())
             }
         })
+    })
+}
+
+fn of_host(seen: &Observed, judge: impl FnOnce(&HostFacts) -> Verdict) -> Verdict {
+    with(&seen.host, "the node cannot be probed", judge)
+}
+
+fn binaries_present(host: &HostFacts) -> Verdict {
+    with(&host.cni_bin_dir, "there is no CNI plugin directory", |files| {
+        let is_there = |name: &str| files.iter().any(|file| file.name == name && file.size > 0);
+        match CNI_BINARIES.iter().find(|name| !is_there(name)) {
+            None => Verdict::Met,
+            Some(name) => Verdict::NotYet(format!("{name} is not in the CNI plugin directory")),
+        }
+    })
+}
+
+/// Runtimes read the first file, by name, that is a network configuration.
+fn calico_first(host: &HostFacts) -> Verdict {
+    with(&host.cni_config_dir, "there is no CNI configuration directory", |files| {
+        let is_configuration = |name: &str| {
+            let (_, extension) = name.rsplit_once('.').unwrap_or_default();
+            matches!(extension, "conflist" | "conf" | "json")
+        };
+        let names = files.iter().map(|file| file.name.as_str()).filter(|it| is_configuration(it));
+        match names.min() {
+            Some(name) if is_calico_configuration(name) => Verdict::Met,
+            Some(name) => Verdict::NotYet(format!("{name} comes before Calico's configuration")),
+            None => Verdict::NotYet("there is no CNI configuration".to_owned()),
+        }
+    })
+}
+
+fn sandboxes_gone(host: &HostFacts, ids: &[String]) -> Verdict {
+    with(&host.sandboxes, "the runtime lists no sandboxes", |sandboxes| {
+        let left = sandboxes.iter().filter(|it| ids.contains(&it.id)).count();
+        match left {
+            0 => Verdict::Met,
+            left => Verdict::NotYet(format!("{left} of {} sandboxes are still there", ids.len())),
+        }
     })
 }
 

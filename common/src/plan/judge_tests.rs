@@ -159,9 +159,7 @@ fn host() -> HostFacts {
             }),
         }),
         cni_config_dir: Known::Known(vec![]),
-        cni_bin_dir: not_asked("bin"),
-        felix: not_asked("felix"),
-        sections: std::collections::BTreeMap::new(),
+        ..HostFacts::from_probe("node2", b"").0
     }
 }
 
@@ -259,4 +257,65 @@ fn the_network_needs_a_ready_node_and_a_configuration() {
     let gone = Observed { node: Known::Absent, ..seen() };
     let verdict = judge(&Condition::NodeNetworkReady { node: "node2".into() }, &gone);
     assert_eq!(verdict, Verdict::Failed("node node2 no longer exists".into()));
+}
+
+fn judge_probe(condition: &Condition, probe: &str) -> Verdict {
+    let mut it = seen();
+    it.host = Known::Known(HostFacts::from_probe("node2", probe.as_bytes()).0);
+    judge(condition, &it)
+}
+
+#[test]
+fn binaries_are_there_when_the_host_shows_both() {
+    let condition = Condition::CniBinariesPresent { node: "node2".into() };
+    let line = |name: &str, size: u64| {
+        format!("-rwxr-xr-x 1 0 0 {size} 2026-11-21 12:03:47.6 +0000 {name}\n")
+    };
+    let listing = |files: String| format!("@@ls-cni-bin rc=0 ms=1\n{files}@@end\n");
+    let both = line("calico", 9) + &line("calico-ipam", 9);
+    assert_eq!(judge_probe(&condition, &listing(both)), Verdict::Met);
+    let torn = line("calico", 9) + &line("calico-ipam", 0);
+    not_yet(&judge_probe(&condition, &listing(torn)), "calico-ipam is not in");
+    not_yet(&judge_probe(&condition, ""), "could not be read");
+}
+
+#[test]
+fn the_first_configuration_by_name_counts() {
+    let condition = Condition::CalicoConfigurationFirst { node: "node2".into() };
+    let listing = |names: &[&str]| {
+        let line = |name: &&str| format!("-rw------- 1 0 0 9 2026-11-21 12:03:47.6 +0000 {name}\n");
+        format!("@@ls-cni-net.d rc=0 ms=1\n{}@@end\n", names.iter().map(line).collect::<String>())
+    };
+    let judged = |names: &[&str]| judge_probe(&condition, &listing(names));
+    let ours = "10-calico.conflist";
+    assert_eq!(
+        judged(&["00-x.conflist.kubectl-calico-01.bak", ours, "calico-kubeconfig"]),
+        Verdict::Met
+    );
+    not_yet(&judged(&["05-cilium.conflist", ours]), "05-cilium.conflist comes before");
+    not_yet(&judged(&["calico-kubeconfig"]), "no CNI configuration");
+}
+
+#[test]
+fn sandboxes_and_objects_are_gone_when_nothing_shows_them() {
+    let condition = Condition::SandboxesGone { node: "node2".into(), ids: vec!["a".into()] };
+    let listing =
+        |id: &str| format!("@@crictl-pods rc=0 ms=1\n{{\"items\":[{{\"id\":\"{id}\"}}]}}\n@@end\n");
+    assert_eq!(judge_probe(&condition, &listing("b")), Verdict::Met);
+    not_yet(&judge_probe(&condition, &listing("a")), "1 of 1 sandboxes");
+    not_yet(&judge_probe(&condition, "@@crictl-pods rc=127 ms=1\nnot found\n@@end\n"), "read");
+
+    let object = crate::plan::ObjectRef {
+        group: String::new(),
+        version: "v1".into(),
+        plural: "pods".into(),
+        namespace: "n".into(),
+        name: "p".into(),
+    };
+    let condition = Condition::ObjectGone { object, uid: "u1".into() };
+    let judged = |uid: Known<String>| judge(&condition, &Observed { object_uid: uid, ..seen() });
+    assert_eq!(judged(Known::Absent), Verdict::Met);
+    assert_eq!(judged(Known::Known("u2".into())), Verdict::Met);
+    not_yet(&judged(Known::Known("u1".into())), "still there");
+    not_yet(&judged(not_asked("object")), "could not be read");
 }

@@ -2,6 +2,7 @@
 
 mod condition;
 pub mod describe;
+pub mod host;
 mod id;
 mod judge;
 mod model;
@@ -9,6 +10,9 @@ mod outcome;
 mod remedies;
 
 pub use condition::{Condition, PodRef};
+pub use host::{
+    BinarySource, Expected, FileContent, HostOperation, IpFamily, RulesBackend, SandboxRef,
+};
 pub use judge::{Observed, Verdict, judge};
 pub use model::{
     Action, Applicability, Guard, LeftOut, ObjectRef, Plan, PlanId, Step, StepId, Target, Undo,

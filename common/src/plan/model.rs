@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Condition;
+use super::{Condition, HostOperation};
 
 /// How freely a step may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -138,6 +138,14 @@ pub enum Action {
         /// Its uid: another object of the same name is left alone.
         uid: String,
     },
+    /// Works on a node's host, through an ephemeral privileged pod.
+    #[serde(rename_all = "camelCase")]
+    OnHost {
+        /// The node.
+        node: String,
+        /// What is done there.
+        operation: HostOperation,
+    },
 }
 
 /// What must hold immediately before a step.
@@ -179,6 +187,20 @@ pub enum Undo {
     NotNeeded {
         /// Why.
         why: String,
+    },
+    /// It cannot be taken back, for this reason.
+    #[serde(rename_all = "camelCase")]
+    Impossible {
+        /// Why.
+        why: String,
+    },
+    /// By work on the node's host.
+    #[serde(rename_all = "camelCase")]
+    OnHost {
+        /// The node.
+        node: String,
+        /// What is done there.
+        operation: HostOperation,
     },
 }
 

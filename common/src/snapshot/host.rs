@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::probe::{self, ProbeFault};
-use super::{Gap, GapReason, Known, Section, Sections, kubeconfig, ls};
+use super::{Gap, GapReason, Known, Sandbox, Section, Sections, kubeconfig, ls, sandbox};
 use crate::calico::names::CONFLIST_NAME;
 
 /// From where the probe looked: it decides what it can have seen.
@@ -30,6 +30,8 @@ pub struct HostFacts {
     pub cni_config_dir: Known<Vec<FileEntry>>,
     /// Files of `/opt/cni/bin`, sorted by name (section `ls-cni-bin`).
     pub cni_bin_dir: Known<Vec<FileEntry>>,
+    /// Pod sandboxes, sorted by pod and id (section `crictl-pods`).
+    pub sandboxes: Known<Vec<Sandbox>>,
     /// What Felix says of itself.
     pub felix: Known<FelixHealth>,
     /// All sections as they came, by id.
@@ -113,6 +115,7 @@ impl HostFacts {
             cni_kubeconfig: reader.cni_kubeconfig(),
             cni_config_dir: reader.directory("ls-cni-net.d"),
             cni_bin_dir: reader.directory("ls-cni-bin"),
+            sandboxes: reader.sandboxes(),
             felix: reader.felix(),
             sections: BTreeMap::new(),
         };
@@ -229,6 +232,14 @@ impl Reader<'_> {
 
     fn directory(&self, id: &str) -> Known<Vec<FileEntry>> {
         self.content(id).map(ls::parse)
+    }
+
+    fn sandboxes(&self) -> Known<Vec<Sandbox>> {
+        let id = "crictl-pods";
+        self.content(id).and_then(|text| match sandbox::parse(text) {
+            Ok(sandboxes) => Known::Known(sandboxes),
+            Err(error) => self.gap(id, GapReason::Undecodable, error.to_string()),
+        })
     }
 
     fn felix(&self) -> Known<FelixHealth> {

@@ -21,6 +21,7 @@ mod path;
 mod probe;
 mod record;
 mod redaction;
+mod sandbox;
 mod scrub;
 mod secret;
 
@@ -41,6 +42,7 @@ pub use path::gap_matches;
 pub use probe::{ProbeFault, Section, Sections, parse as parse_probe};
 pub use record::{Extent, Provenance, Record, RecordKey, Resource, Sink};
 pub use redaction::redact_object;
+pub use sandbox::Sandbox;
 pub use secret::{REDACTED, without_secrets};
 
 use crate::calico::credentials::ClusterCredentials;

@@ -14,6 +14,20 @@ use crate::snapshot::Snapshot;
 pub enum RemedyName {
     /// Deletes the node's calico-node pod: its init container rewrites binaries, conflist and kubeconfig.
     RestartCalicoNode,
+    /// Writes calico-kubeconfig with a fresh token, where calico-node cannot start and do it itself.
+    RenewCniKubeconfig,
+    /// Writes Calico's conflist, where calico-node cannot start and do it itself.
+    RestoreConflist,
+    /// Copies Calico's CNI binaries to the node, where calico-node cannot start and do it itself.
+    RestoreBinaries,
+    /// Renames another network plugin's configuration that the runtime reads before Calico's.
+    MoveAsideConfiguration,
+    /// Stops and removes sandboxes whose pod is gone or cannot go.
+    FreeSandboxes,
+    /// Deletes pods that cannot recover and that their owner makes anew.
+    RecreatePods,
+    /// Removes what an earlier run of ours left.
+    Sweep,
 }
 
 /// What the user asked for, and where.

@@ -149,7 +149,7 @@ fn the_node_with_hanging_pods_is_the_canary() {
     assert_eq!(plan.steps[0].after, []);
     assert_eq!(plan.steps[1].after, [plan.steps[0].id.clone()]);
     assert_eq!(plan.steps[2].after, [plan.steps[1].id.clone()]);
-    let Action::Delete { object, uid } = &plan.steps[0].action;
+    let Action::Delete { object, uid } = &plan.steps[0].action else { panic!("no deletion") };
     assert_eq!(
         (object.name.as_str(), uid.as_str()),
         ("calico-node-node2", "uid-calico-node-node2")
