@@ -14,6 +14,16 @@ pub const CNI_SERVICE_ACCOUNT: &str = "calico-cni-plugin";
 pub const CNI_SERVICE_ACCOUNT_VARIABLE: &str = "CALICO_CNI_SERVICE_ACCOUNT";
 /// The CNI plugin's kubeconfig on the host.
 pub const CNI_KUBECONFIG_PATH: &str = "/etc/cni/net.d/calico-kubeconfig";
+/// Where container runtimes look for network configurations, unless they are told otherwise.
+pub const CNI_CONFIG_DIR: &str = "/etc/cni/net.d";
+/// Where container runtimes look for network plugins, unless they are told otherwise.
+pub const CNI_BIN_DIR: &str = "/opt/cni/bin";
+/// Volume of calico-node that mounts the host's directory of network configurations.
+pub const CNI_CONFIG_VOLUME: &str = "cni-net-dir";
+/// Volume of calico-node that mounts the host's directory of network plugins.
+pub const CNI_BIN_VOLUME: &str = "cni-bin-dir";
+/// Name of the CNI plugin's kubeconfig in its directory.
+pub const CNI_KUBECONFIG_NAME: &str = "calico-kubeconfig";
 /// The CNI configuration that install-cni writes.
 pub const CONFLIST_NAME: &str = "10-calico.conflist";
 /// Plugins that install-cni writes and Calico cannot do without.

@@ -11,12 +11,13 @@ mod workload;
 
 pub use event::{Event, EventSource, ObjectReference};
 pub use metadata::{Metadata, OwnerReference};
-pub use node::{Node, NodeCondition, NodeInfo, NodeSpec, NodeStatus, Taint};
+pub use node::{ContainerImage, Node, NodeCondition, NodeInfo, NodeSpec, NodeStatus, Taint};
 pub use pod::{
     Container, ContainerState, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus, StateDetail,
 };
 pub use workload::{
     ConfigMap, DaemonSet, DaemonSetSpec, DaemonSetStatus, Deployment, DeploymentSpec,
-    DeploymentStatus, EnvironmentSource, EnvironmentVariable, FieldReference, Namespace,
-    PodTemplate, ServiceAccount, TemplateContainer, TemplateSpec,
+    DeploymentStatus, EnvironmentSource, EnvironmentVariable, FieldReference, HostPath,
+    LocalReference, Namespace, PodTemplate, ServiceAccount, TemplateContainer, TemplateSpec,
+    Volume,
 };

@@ -45,6 +45,16 @@ pub struct NodeStatus {
     pub conditions: Vec<NodeCondition>,
     /// System facts.
     pub node_info: NodeInfo,
+    /// Images on the node: the fifty largest.
+    pub images: Vec<ContainerImage>,
+}
+
+/// An image on a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerImage {
+    /// Its names, by tag and by digest.
+    pub names: Vec<String>,
 }
 
 /// A condition of a node.
@@ -78,6 +88,8 @@ pub struct NodeInfo {
     pub kubelet_version: String,
     /// `linux` or `windows`.
     pub operating_system: String,
+    /// As Go calls it: `amd64`, `arm64`.
+    pub architecture: String,
     /// Changes with every boot.
     #[serde(rename = "bootID")]
     pub boot_id: String,

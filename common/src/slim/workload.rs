@@ -44,6 +44,36 @@ pub struct TemplateSpec {
     pub containers: Vec<TemplateContainer>,
     /// Init containers.
     pub init_containers: Vec<TemplateContainer>,
+    /// Volumes.
+    pub volumes: Vec<Volume>,
+    /// Secrets that its images are pulled with.
+    pub image_pull_secrets: Vec<LocalReference>,
+}
+
+/// A volume of a pod template.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Volume {
+    /// Name.
+    pub name: String,
+    /// A path on the host.
+    pub host_path: Option<HostPath>,
+}
+
+/// A path on the host, as a volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostPath {
+    /// The path.
+    pub path: String,
+}
+
+/// An object of the same namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LocalReference {
+    /// Its name.
+    pub name: String,
 }
 
 /// A container of a pod template.

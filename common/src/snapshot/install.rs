@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::{Coverage, Gap, GapReason, Known, Listing, Snapshot};
 use crate::calico::IpPool;
 use crate::calico::names::{
-    CNI_SERVICE_ACCOUNT, CNI_SERVICE_ACCOUNT_VARIABLE, MANIFEST_NAMESPACE, OPERATOR_NAMESPACE,
+    CNI_BIN_DIR, CNI_BIN_VOLUME, CNI_CONFIG_DIR, CNI_CONFIG_VOLUME, CNI_SERVICE_ACCOUNT,
+    CNI_SERVICE_ACCOUNT_VARIABLE, MANIFEST_NAMESPACE, OPERATOR_NAMESPACE,
 };
 use crate::slim::{DaemonSet, ServiceAccount};
 
@@ -36,6 +37,10 @@ pub struct Install {
     pub encapsulation: Option<String>,
     /// ServiceAccount whose token the CNI plugin uses.
     pub cni_service_account: String,
+    /// Directory of the hosts that holds their network configurations: k3s and others have one of their own.
+    pub cni_config_dir: String,
+    /// Directory of the hosts that holds their network plugins.
+    pub cni_bin_dir: String,
     /// Namespaces of all DaemonSets calico-node: more than one means several installs, or a migration under way.
     pub namespaces: Vec<String>,
 }
@@ -117,9 +122,19 @@ fn install(snapshot: &Snapshot, set: &DaemonSet, namespaces: Vec<String>) -> Ins
             encapsulation(&snapshot.ip_pools)
         },
         cni_service_account: cni_service_account(snapshot, set, version.as_deref(), canal),
+        cni_config_dir: host_path(set, CNI_CONFIG_VOLUME, CNI_CONFIG_DIR),
+        cni_bin_dir: host_path(set, CNI_BIN_VOLUME, CNI_BIN_DIR),
         version,
         namespaces,
     }
+}
+
+/// The directory of the hosts that this volume mounts.
+fn host_path(set: &DaemonSet, volume: &str, usual: &str) -> String {
+    let volumes = &set.spec.template.spec.volumes;
+    let mounted = volumes.iter().find(|it| it.name == volume).and_then(|it| it.host_path.as_ref());
+    let path = mounted.map_or(usual, |it| it.path.trim_end_matches('/'));
+    if path.starts_with('/') { path.to_owned() } else { usual.to_owned() }
 }
 
 fn method(snapshot: &Snapshot, set: &DaemonSet) -> InstallMethod {
@@ -209,4 +224,26 @@ fn cni_service_account(
 fn minor(version: &str) -> Option<(u64, u64)> {
     let mut numbers = version.trim_start_matches('v').split('.');
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slim::{HostPath, Volume};
+
+    #[test]
+    fn a_distribution_may_have_its_own_directories() {
+        let mut set = DaemonSet::default();
+        assert_eq!(host_path(&set, CNI_BIN_VOLUME, CNI_BIN_DIR), "/opt/cni/bin");
+        let mut mount = |path: &str| {
+            set.spec.template.spec.volumes = vec![Volume {
+                name: CNI_BIN_VOLUME.into(),
+                host_path: Some(HostPath { path: path.into() }),
+            }];
+            host_path(&set, CNI_BIN_VOLUME, CNI_BIN_DIR)
+        };
+        assert_eq!(mount("/var/lib/cni/bin/"), "/var/lib/cni/bin");
+        assert_eq!(mount("relative"), "/opt/cni/bin");
+        assert_eq!(mount(""), "/opt/cni/bin");
+    }
 }

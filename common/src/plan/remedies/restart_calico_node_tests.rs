@@ -79,6 +79,8 @@ fn snapshot(nodes: usize) -> Snapshot {
         version: None,
         encapsulation: None,
         cni_service_account: "calico-cni-plugin".into(),
+        cni_config_dir: "/etc/cni/net.d".into(),
+        cni_bin_dir: "/opt/cni/bin".into(),
         namespaces: vec!["kube-system".into()],
     });
     it
