@@ -26,6 +26,12 @@ pub const CNI_BIN_VOLUME: &str = "cni-bin-dir";
 pub const CNI_KUBECONFIG_NAME: &str = "calico-kubeconfig";
 /// The CNI configuration that install-cni writes.
 pub const CONFLIST_NAME: &str = "10-calico.conflist";
+/// Names under which installs of Calico, and of Canal, write their configuration unless told otherwise.
+pub const CALICO_CONFLIST_NAMES: [&str; 2] = [CONFLIST_NAME, "10-canal.conflist"];
+/// Environment variable of install-cni that overrides [`CONFLIST_NAME`].
+pub const CONFLIST_NAME_VARIABLE: &str = "CNI_CONF_NAME";
+/// Names of configurations that we lay there ourselves, for as long as a repair takes, begin so: before all others.
+pub const OWN_CONFIGURATION_PREFIX: &str = "00-kubectl-calico-";
 /// Plugins that install-cni writes and Calico cannot do without.
 pub const CNI_BINARIES: [&str; 2] = ["calico", "calico-ipam"];
 /// ConfigMap of every namespace that holds the cluster's CA.

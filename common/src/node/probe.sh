@@ -215,13 +215,18 @@ probe() {
     limit=$limit_kept
 
     count=0
+    set --
     for path in "$net_d"/*.conflist "$net_d"/*.conf "$net_d"/*.json; do
         [ -f "$path" ] || continue
         count=$((count + 1))
         [ "$count" -le 20 ] || break
         name=$(printf '%s' "${path##*/}" | sed -e ':a' -e '$!{' -e 'N' -e 'ba' -e '}' -e 's/[^A-Za-z0-9._-]/_/g')
         section_file "conf-$name" "$path"
+        set -- "$@" "$path"
     done
+    if [ "$#" -gt 0 ]; then
+        section sha256-cni-net.d sha256sum "$@"
+    fi
 
     section_file calico-nodename "$root/var/lib/calico/nodename"
     section_file calico-mtu "$root/var/lib/calico/mtu"

@@ -163,6 +163,10 @@ fn what_is_missing_or_too_large_is_said() {
         assert!(missing.rc != 0 && missing.text.contains("No such file"), "{shell}: {missing:?}");
         let big = &sections["conf-10-big.conflist"];
         assert!(big.rc == 27 && big.text.len() < 100, "{shell}");
+        let (facts, _) = HostFacts::from_probe("n", text.as_bytes());
+        let read = &facts.conflists.known().unwrap()[0];
+        assert!(!read.is_read(), "{shell}");
+        assert_eq!(read.sha256, Known::Known(sha256(&vec![b'x'; 300 * 1024])), "{shell}");
         let log = &sections["cni-log"];
         assert_eq!((log.rc, log.text.len()), (27, 262_145), "{shell}");
         assert_eq!(sections["calico-mtu"].text, "1450\n", "{shell}");

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::probe::{self, ProbeFault};
-use super::{Gap, GapReason, Known, Sandbox, Section, Sections, kubeconfig, ls, sandbox};
+use super::{
+    Gap, GapReason, Known, NetworkConfiguration, Sandbox, Section, Sections, conflist, kubeconfig,
+    ls, sandbox,
+};
 use crate::calico::names::CONFLIST_NAME;
 
 /// From where the probe looked: it decides what it can have seen.
@@ -32,6 +35,10 @@ pub struct HostFacts {
     pub cni_bin_dir: Known<Vec<FileEntry>>,
     /// Pod sandboxes, sorted by pod and id (section `crictl-pods`).
     pub sandboxes: Known<Vec<Sandbox>>,
+    /// CNI configurations of `/etc/cni/net.d`, in the order in which a container runtime takes them.
+    pub conflists: Known<Vec<NetworkConfiguration>>,
+    /// `/var/lib/calico/nodename`, without white space around it: the node's name, written when calico-node starts.
+    pub nodename: Known<String>,
     /// What Felix says of itself.
     pub felix: Known<FelixHealth>,
     /// All sections as they came, by id.
@@ -116,6 +123,8 @@ impl HostFacts {
             cni_config_dir: reader.directory("ls-cni-net.d"),
             cni_bin_dir: reader.directory("ls-cni-bin"),
             sandboxes: reader.sandboxes(),
+            conflists: reader.conflists(),
+            nodename: reader.content("calico-nodename").map(|text| text.trim().to_owned()),
             felix: reader.felix(),
             sections: BTreeMap::new(),
         };
@@ -218,6 +227,8 @@ impl Reader<'_> {
         match self.vantage {
             Vantage::Host => true,
             // calico-node mounts net.d when its listing works; it never mounts the plugins' directory.
+            // It writes its node's name itself, so where that is not, it is not on the host either.
+            Vantage::CalicoNode if id == "calico-nodename" => true,
             Vantage::CalicoNode => {
                 id == "calico-kubeconfig"
                     && self.sections.get("ls-cni-net.d").is_some_and(|section| section.rc == 0)
@@ -240,6 +251,14 @@ impl Reader<'_> {
             Ok(sandboxes) => Known::Known(sandboxes),
             Err(error) => self.gap(id, GapReason::Undecodable, error.to_string()),
         })
+    }
+
+    fn conflists(&self) -> Known<Vec<NetworkConfiguration>> {
+        let listing = self.directory("ls-cni-net.d");
+        // A file that could not be read spoils the exit code, not the sums of the others.
+        let sums = self.sections.get(conflist::SUMS).map(|section| section.text.as_str());
+        let sums = sums.map_or_else(|| self.content(conflist::SUMS), Known::Known);
+        conflist::read(self.path, &listing, sums, |id| self.content(id))
     }
 
     fn felix(&self) -> Known<FelixHealth> {

@@ -6,6 +6,7 @@ mod answers;
 mod builder;
 #[cfg(test)]
 mod builder_tests;
+mod conflist;
 mod coverage;
 mod facts;
 mod flavour;
@@ -31,6 +32,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use builder::{KINDS, SnapshotBuilder};
+pub use conflist::{CalicoPlugin, ConfigurationProblem, NetworkConfiguration};
 pub use coverage::{Coverage, Form};
 pub use host::{CniKubeconfig, FelixHealth, FileEntry, HostFacts, TokenFacts, Vantage};
 pub use install::{Install, InstallMethod};
