@@ -1,8 +1,8 @@
 //! Talking to a cluster: the only place that names `kube::`.
 //!
 //! A [`Cluster`] is made from a kubeconfig by [`Cluster::connect`] and does single requests: raw GETs, paged lists,
-//! deletions with a uid as precondition, commands in containers, logs, access reviews. Every request has a limit of
-//! time. Reads are tried again, visibly, when the server is busy; nothing that writes ever is.
+//! writes, deletions with a uid as precondition, commands in containers, logs, access reviews, tokens. Every request has
+//! a limit of time. Reads are tried again, visibly, when the server is busy; nothing that writes ever is.
 //!
 //! All futures here may be dropped at any point: an abandoned request closes its connection, an abandoned exec its
 //! stream, and nothing goes on in the background.
@@ -22,6 +22,9 @@ mod options;
 mod proxy;
 mod request;
 mod review;
+mod token;
+mod wait;
+mod write;
 
 #[cfg(test)]
 mod connect_tests;
@@ -29,6 +32,8 @@ mod connect_tests;
 mod request_tests;
 #[cfg(test)]
 pub(crate) mod test_server;
+#[cfg(test)]
+mod write_tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -41,6 +46,8 @@ pub use list::{ListRequest, Page};
 pub use logs::LogRequest;
 pub use options::ConnectOptions;
 pub use review::Question;
+pub use token::SecretText;
+pub use write::{Patch, Write};
 
 /// Time that a request may take when the user gave none.
 pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

@@ -56,7 +56,7 @@ impl Cluster {
 const JSON_OR_KEYS: &str = "application/json, application/jwk-set+json, */*;q=0.1";
 
 /// `pods kube-system/calico-node-x`
-fn name_of(object: &ObjectRef) -> String {
+pub(super) fn name_of(object: &ObjectRef) -> String {
     let kind = Resource::new(&object.plural, &object.group);
     if object.namespace.is_empty() {
         format!("{kind} {}", object.name)
@@ -65,7 +65,7 @@ fn name_of(object: &ObjectRef) -> String {
     }
 }
 
-fn path_of(object: &ObjectRef) -> String {
+pub(super) fn path_of(object: &ObjectRef) -> String {
     let collection =
         collection_path(&object.group, &object.version, &object.plural, Some(&object.namespace));
     format!("{collection}/{}", encode(&object.name))

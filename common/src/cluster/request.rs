@@ -49,16 +49,27 @@ impl Cluster {
         }
     }
 
-    /// Any request, sent once.
+    /// Any request with a JSON body or none, sent once.
     pub(super) async fn send_once(
         &self,
         method: Method,
         ask: &Ask<'_>,
         body: Option<Vec<u8>>,
     ) -> Result<Vec<u8>, ApiError> {
+        self.send_as(method, ask, JSON, body).await
+    }
+
+    /// Any request, sent once, its body being of type `media`.
+    pub(super) async fn send_as(
+        &self,
+        method: Method,
+        ask: &Ask<'_>,
+        media: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Vec<u8>, ApiError> {
         let line = format!("{method} {}", ask.path);
         let began = Instant::now();
-        let request = build(method, ask, body)?;
+        let request = build(method, ask, media, body)?;
         let answered =
             tokio::time::timeout(self.limit, self.exchange(ask.attempted, request)).await;
         let (code, body) = answered.map_err(|_| self.timed_out(ask.attempted, self.limit))??;
@@ -110,11 +121,16 @@ impl Cluster {
     }
 }
 
-fn build(method: Method, ask: &Ask<'_>, body: Option<Vec<u8>>) -> Result<Request<Body>, ApiError> {
+pub(super) fn build(
+    method: Method,
+    ask: &Ask<'_>,
+    media: &str,
+    body: Option<Vec<u8>>,
+) -> Result<Request<Body>, ApiError> {
     let mut request =
         Request::builder().method(method).uri(ask.path).header(header::ACCEPT, ask.accept);
     if body.is_some() {
-        request = request.header(header::CONTENT_TYPE, JSON);
+        request = request.header(header::CONTENT_TYPE, media);
     }
     request.body(Body::from(body.unwrap_or_default())).map_err(|error| ApiError::Other {
         attempted: ask.attempted.to_owned(),
