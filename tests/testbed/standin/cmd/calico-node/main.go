@@ -18,9 +18,6 @@ import (
 	"kubectl-calico.invalid/standin/internal/nodeagent"
 )
 
-// birdSocket is where BIRD would listen.
-const birdSocket = "/var/run/calico/bird.ctl"
-
 // netDir is the host's directory of CNI configurations in both containers.
 const netDir = "/host/etc/cni/net.d"
 
@@ -88,8 +85,14 @@ func exitOn(err error) {
 
 // probe runs the checks in the order given and stops at the first that fails.
 func probe(flags []string) {
+	probes := nodeagent.Probes{
+		Health:     nodeagent.HealthAddress,
+		Nodename:   "/var/lib/calico/nodename",
+		BIRDSocket: "/var/run/calico/bird.ctl",
+		Services:   "/etc/service/enabled",
+	}
 	for _, flag := range flags {
-		err := nodeagent.Probe(flag, nodeagent.HealthAddress, birdSocket)
+		err := probes.Run(flag)
 		if errors.Is(err, nodeagent.ErrUnknownProbe) {
 			fmt.Fprintf(os.Stderr, "flag provided but not defined: %s\n", flag)
 			os.Exit(2)

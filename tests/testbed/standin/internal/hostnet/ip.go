@@ -1,9 +1,10 @@
-// Package hostnet sets links, addresses and routes through the `ip` program of
-// iproute2, which the host and the stand-in's image both have.
+// Package hostnet sets links, addresses, routes and neighbours through the
+// programs of iproute2, which the host and the stand-in's image both have.
 package hostnet
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,35 +12,54 @@ import (
 	"strings"
 )
 
-// searchPath is tried when the caller's PATH has no `ip`: containerd may run a
-// plugin with hardly any environment.
-var searchPath = []string{"/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"}
+// searchPath is tried when the caller's PATH lacks a program: containerd may run
+// a plugin with hardly any environment.
+var searchPath = []string{"/usr/sbin", "/sbin", "/usr/bin", "/bin"}
 
 // IP runs `ip` with the given arguments.
 func IP(args ...string) error {
-	program, err := find()
-	if err != nil {
+	_, err := run("ip", args...)
+	return err
+}
+
+// query runs a program of iproute2 that prints JSON, and decodes that into out.
+// Nothing printed leaves out as it is: `ip` then has nothing to tell.
+func query(out any, program string, args ...string) error {
+	text, err := run(program, args...)
+	if err != nil || len(bytes.TrimSpace(text)) == 0 {
 		return err
 	}
-	var stderr bytes.Buffer
-	cmd := exec.Command(program, args...)
-	cmd.Stderr = &stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+	if err := json.Unmarshal(text, out); err != nil {
+		return fmt.Errorf("decode the answer of %s %s: %w", program, strings.Join(args, " "), err)
 	}
 	return nil
 }
 
-func find() (string, error) {
-	if program, err := exec.LookPath("ip"); err == nil {
-		return program, nil
+func run(program string, args ...string) ([]byte, error) {
+	path, err := find(program)
+	if err != nil {
+		return nil, err
 	}
-	for _, program := range searchPath {
-		if _, err := os.Stat(program); err == nil {
-			return program, nil
+	var stdout, stderr bytes.Buffer
+	cmd := exec.Command(path, args...)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+	}
+	return stdout.Bytes(), nil
+}
+
+func find(program string) (string, error) {
+	if path, err := exec.LookPath(program); err == nil {
+		return path, nil
+	}
+	for _, dir := range searchPath {
+		path := filepath.Join(dir, program)
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
 		}
 	}
-	return "", fmt.Errorf("find the program ip of iproute2: not in PATH nor in %s", strings.Join(searchPath, ", "))
+	return "", fmt.Errorf("find the program %s of iproute2: not in PATH nor in %s", program, strings.Join(searchPath, ", "))
 }
 
 // netnsName turns a path such as /var/run/netns/cni-… into the name that `ip -n`

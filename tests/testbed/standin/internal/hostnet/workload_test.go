@@ -1,10 +1,8 @@
 package hostnet
 
 import (
-	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -30,27 +28,9 @@ func TestWiringCarriesTraffic(t *testing.T) {
 		wireAndUnwire(t)
 		return
 	}
-	if os.Geteuid() != 0 {
-		// A run that must not skip says so with CI=true.
-		if os.Getenv("CI") == "true" {
-			t.Fatal("the wiring needs root")
-		}
-		t.Skip("the wiring needs root")
-	}
+	needsRoot(t)
 	host, pod := netns(t, "host"), netns(t, "pod")
 	again(t, host, inHost+"="+pod)
-}
-
-// again runs this test in another network namespace, in the given role.
-func again(t *testing.T, namespace, role string) {
-	t.Helper()
-	self, err := os.Executable()
-	must(t, err)
-	cmd := exec.Command("ip", "netns", "exec", namespace, self, "-test.run=^TestWiringCarriesTraffic$", "-test.v")
-	cmd.Env = append(os.Environ(), role)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("in %s: %v\n%s", namespace, err, out)
-	}
 }
 
 // wireAndUnwire runs inside the namespace of the host.
@@ -90,18 +70,6 @@ func wireAndUnwire(t *testing.T) {
 	if routes := show(t, "route", "show"); strings.Contains(routes, "10.200.1.1 ") {
 		t.Errorf("a route stays\n%s", routes)
 	}
-	syncPeers(t)
-}
-
-func syncPeers(t *testing.T) {
-	have := Peers{}
-	want := Peers{"10.200.2.0/24": "10.99.0.13", "10.200.3.0/24": "10.99.0.14"}
-	must(t, Sync(have, want))
-	must(t, Sync(want, Peers{"10.200.3.0/24": "10.99.0.15"}))
-	routes := show(t, "route", "show", "proto", ProtocolFelix)
-	if strings.Contains(routes, "10.200.2.0/24") || !strings.Contains(routes, "10.200.3.0/24 via 10.99.0.15") {
-		t.Errorf("routes of Felix\n%s", routes)
-	}
 }
 
 func TestForeignNamespacesAreRefused(t *testing.T) {
@@ -110,32 +78,5 @@ func TestForeignNamespacesAreRefused(t *testing.T) {
 	}
 	if name, err := netnsName("/var/run/netns/cni-1"); err != nil || name != "cni-1" {
 		t.Errorf("%q, %v", name, err)
-	}
-}
-
-// netns makes a network namespace that goes with the test.
-func netns(t *testing.T, role string) string {
-	t.Helper()
-	name := fmt.Sprintf("standin-%s-%d", role, os.Getpid())
-	must(t, IP("netns", "add", name))
-	t.Cleanup(func() {
-		if err := IP("netns", "del", name); err != nil {
-			t.Errorf("clean up: %v", err)
-		}
-	})
-	return name
-}
-
-func show(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := exec.Command("ip", args...).CombinedOutput()
-	must(t, err)
-	return string(out)
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

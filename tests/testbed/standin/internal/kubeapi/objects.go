@@ -8,7 +8,8 @@ import (
 // Node is our cut of a core/v1 Node.
 type Node struct {
 	Metadata struct {
-		Name string `json:"name"`
+		Name        string            `json:"name"`
+		Annotations map[string]string `json:"annotations"`
 	} `json:"metadata"`
 	Spec struct {
 		PodCIDR string `json:"podCIDR"`
@@ -71,6 +72,47 @@ func (c *Client) GetClusterInformation(ctx context.Context) (ClusterInformation,
 		Name:     "default",
 	}, &info)
 	return info, err
+}
+
+// IPPool is our cut of crd.projectcalico.org/v1 IPPool.
+type IPPool struct {
+	Spec struct {
+		// VXLANMode is Always, CrossSubnet or Never; empty means Never.
+		VXLANMode string `json:"vxlanMode"`
+		Disabled  bool   `json:"disabled"`
+	} `json:"spec"`
+}
+
+// ListIPPools reads all pools in one page.
+func (c *Client) ListIPPools(ctx context.Context) ([]IPPool, error) {
+	var list struct {
+		Items []IPPool `json:"items"`
+	}
+	err := c.Do(ctx, Request{
+		Method: http.MethodGet, Path: "/apis/crd.projectcalico.org/v1/ippools", Resource: "IPPools.crd.projectcalico.org",
+	}, &list)
+	return list.Items, err
+}
+
+// FelixConfiguration is our cut of crd.projectcalico.org/v1 FelixConfiguration.
+type FelixConfiguration struct {
+	Spec struct {
+		// VXLANEnabled overrules what the pools say.
+		VXLANEnabled *bool `json:"vxlanEnabled"`
+	} `json:"spec"`
+}
+
+// GetFelixConfiguration reads FelixConfiguration/default; none there is an empty one.
+func (c *Client) GetFelixConfiguration(ctx context.Context) (FelixConfiguration, error) {
+	var felix FelixConfiguration
+	err := c.Do(ctx, Request{
+		Method: http.MethodGet, Path: "/apis/crd.projectcalico.org/v1/felixconfigurations/default",
+		Resource: "FelixConfigurations.crd.projectcalico.org", Name: "default",
+	}, &felix)
+	if Code(err) == http.StatusNotFound {
+		return FelixConfiguration{}, nil
+	}
+	return felix, err
 }
 
 // PatchNodeStatus changes a node through its status subresource (conditions,

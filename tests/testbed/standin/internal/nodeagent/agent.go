@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"kubectl-calico.invalid/standin/internal/calicolog"
@@ -17,12 +18,10 @@ import (
 )
 
 const (
-	// pollInterval is how often the nodes are listed; the real program watches.
-	pollInterval = 5 * time.Second
 	// startRetry is the pause between attempts to start.
 	startRetry = time.Second
-	// vxlanMTU is what the recorded calico-node wrote on hosts with an MTU of 1500.
-	vxlanMTU = "1450"
+	// vxlanMTU is what the recorded calico-node chose on hosts with an MTU of 1500.
+	vxlanMTU = 1450
 	// refreshBase is a quarter of the token's lifetime; up to as much again is
 	// added by chance, so that nodes do not refresh together.
 	refreshBase = tokenSeconds / 4 * time.Second
@@ -52,7 +51,7 @@ func (a Agent) Run(ctx context.Context) error {
 		return nil
 	}
 	go a.refreshToken(ctx)
-	a.followNodes(ctx)
+	a.keepOverlay(ctx)
 	return nil
 }
 
@@ -91,7 +90,11 @@ func (a Agent) start(ctx context.Context) error {
 	if err := hostnet.HoldBlock(node.Spec.PodCIDR); err != nil {
 		return err
 	}
-	if err := a.Identity.Client.PatchNodeStatus(ctx, a.Node, nodeIsUp(node, time.Now())); err != nil {
+	tunnel, err := hostnet.TunnelAddress(node.Spec.PodCIDR)
+	if err != nil {
+		return err
+	}
+	if err := a.Identity.Client.PatchNodeStatus(ctx, a.Node, nodeIsUp(node, tunnel, time.Now())); err != nil {
 		return err
 	}
 	return a.writeState()
@@ -99,7 +102,7 @@ func (a Agent) start(ctx context.Context) error {
 
 // writeState writes the two files in the recorded form: no newline at the end.
 func (a Agent) writeState() error {
-	for name, value := range map[string]string{"mtu": vxlanMTU, "nodename": a.Node} {
+	for name, value := range map[string]string{"mtu": strconv.Itoa(vxlanMTU), "nodename": a.Node} {
 		if err := os.WriteFile(filepath.Join(a.StateDir, name), []byte(value), 0o644); err != nil {
 			return fmt.Errorf("write calico-node's state: %w", err)
 		}
@@ -107,12 +110,13 @@ func (a Agent) writeState() error {
 	return nil
 }
 
-// nodeIsUp is the condition and the annotation that a started calico-node sets.
-func nodeIsUp(node kubeapi.Node, now time.Time) map[string]any {
+// nodeIsUp is the condition and the annotations that a started calico-node sets.
+func nodeIsUp(node kubeapi.Node, tunnel string, now time.Time) map[string]any {
 	at := now.UTC().Format(time.RFC3339)
 	return map[string]any{
 		"metadata": map[string]any{"annotations": map[string]string{
 			"projectcalico.org/IPv4Address": withPrefix(node.InternalIP()),
+			tunnelAnnotation:                tunnel,
 		}},
 		"status": map[string]any{"conditions": []map[string]string{{
 			"type": "NetworkUnavailable", "status": "False", "reason": "CalicoIsUp",
@@ -152,39 +156,6 @@ func (a Agent) refreshToken(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// followNodes keeps a route to every other node's block. When the nodes cannot
-// be listed the routes stay as they are, so existing traffic goes on (R05).
-func (a Agent) followNodes(ctx context.Context) {
-	have := hostnet.Peers{}
-	for {
-		nodes, err := a.Identity.Client.ListNodes(ctx)
-		if err == nil {
-			want := peers(nodes, a.Node)
-			if err = hostnet.Sync(have, want); err == nil {
-				have = want
-			}
-		}
-		if err != nil && ctx.Err() == nil {
-			a.Log.Log(calicolog.Info, "felix/watchercache.go 194", "Failed to perform list of current data during resync",
-				calicolog.Field{Key: "ListRoot", Value: "/calico/resources/v3/projectcalico.org/nodes"},
-				calicolog.Field{Key: "error", Value: err})
-		}
-		if !sleep(ctx, pollInterval) {
-			return
-		}
-	}
-}
-
-func peers(nodes []kubeapi.Node, self string) hostnet.Peers {
-	found := hostnet.Peers{}
-	for _, n := range nodes {
-		if n.Metadata.Name != self && n.Spec.PodCIDR != "" && n.InternalIP() != "" {
-			found[n.Spec.PodCIDR] = n.InternalIP()
-		}
-	}
-	return found
 }
 
 func jitter(limit time.Duration) time.Duration {

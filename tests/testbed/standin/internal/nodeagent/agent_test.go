@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"maps"
 	"net/http"
 	"os"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"kubectl-calico.invalid/standin/internal/calicolog"
-	"kubectl-calico.invalid/standin/internal/hostnet"
 	"kubectl-calico.invalid/standin/internal/kubeapi"
 )
 
@@ -65,33 +63,27 @@ func (c *cancelling) Write(p []byte) (int, error) {
 	return c.text.Write(p)
 }
 
-func TestPeersAreTheOtherNodesWithABlock(t *testing.T) {
-	var nodes []kubeapi.Node
-	must(t, json.Unmarshal([]byte(`[
-		{"metadata":{"name":"node1"},"spec":{"podCIDR":"10.200.0.0/24"},"status":{"addresses":[{"type":"Hostname","address":"node1"},{"type":"InternalIP","address":"10.99.0.11"}]}},
-		{"metadata":{"name":"node2"},"spec":{"podCIDR":"10.200.1.0/24"},"status":{"addresses":[{"type":"InternalIP","address":"10.99.0.12"}]}},
-		{"metadata":{"name":"node3"},"spec":{},"status":{"addresses":[{"type":"InternalIP","address":"10.99.0.13"}]}},
-		{"metadata":{"name":"node4"},"spec":{"podCIDR":"10.200.3.0/24"},"status":{}}]`), &nodes))
-	want := hostnet.Peers{"10.200.0.0/24": "10.99.0.11"}
-	if got := peers(nodes, "node2"); !maps.Equal(got, want) {
-		t.Errorf("peers %v, want %v", got, want)
-	}
-}
-
 // The condition must be the recorded one: other tools look for its reason.
 func TestNodeConditionIsTheRecordedOne(t *testing.T) {
 	var list struct {
 		Items []struct {
-			Status struct{ Conditions []map[string]string }
+			Metadata struct{ Annotations map[string]string }
+			Status   struct{ Conditions []map[string]string }
 		}
 	}
 	must(t, json.Unmarshal(openR02(t).Files["cluster/nodes.json"], &list))
-	patch, err := json.Marshal(nodeIsUp(kubeapi.Node{}, time.Now()))
+	patch, err := json.Marshal(nodeIsUp(kubeapi.Node{}, "10.200.1.0", time.Now()))
 	must(t, err)
 	var ours struct {
-		Status struct{ Conditions []map[string]string }
+		Metadata struct{ Annotations map[string]string }
+		Status   struct{ Conditions []map[string]string }
 	}
 	must(t, json.Unmarshal(patch, &ours))
+	for key := range ours.Metadata.Annotations {
+		if list.Items[0].Metadata.Annotations[key] == "" {
+			t.Errorf("no recorded node has the annotation %s", key)
+		}
+	}
 	mine, found := ours.Status.Conditions[0], false
 	for _, c := range list.Items[0].Status.Conditions {
 		if c["type"] != mine["type"] {

@@ -6,26 +6,41 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"time"
 )
 
 // ErrUnknownProbe is what a flag gets that names no probe.
 var ErrUnknownProbe = errors.New("unknown probe")
 
-// Probe carries out one of the container's exec probes, named by its flag. Its
-// error is the line that the real program prints before it exits with 1.
-func Probe(flag, healthAddress, birdSocket string) error {
+// Probes says where the exec probes look.
+type Probes struct {
+	// Health is Felix's address, see HealthAddress.
+	Health string
+	// Nodename is the file that a started calico-node has written.
+	Nodename string
+	// BIRDSocket is where BIRD listens.
+	BIRDSocket string
+	// Services holds one folder for each program that the container's runsv keeps
+	// running besides Felix: confd and bird where routes go by BGP, none with VXLAN.
+	Services string
+}
+
+// Run carries out one probe, named by its flag. Its error is the line that the
+// real program prints before it exits with 1.
+func (p Probes) Run(flag string) error {
 	var what string
 	var err error
 	switch flag {
 	case "-felix-ready":
-		what, err = "felix is not ready", probeFelix(healthAddress, "readiness")
+		what, err = "felix is not ready", probeFelix(p.Health, "readiness")
 	case "-felix-live":
-		what, err = "Felix is not live", probeFelix(healthAddress, "liveness")
+		what, err = "Felix is not live", probeFelix(p.Health, "liveness")
 	case "-bird-ready":
-		what, err = "BIRD is not ready", probeBIRD(birdSocket)
+		what, err = "BIRD is not ready", p.birdIsReady()
 	case "-bird-live":
-		what, err = "bird/confd is not live", probeBIRD(birdSocket)
+		what, err = "bird/confd is not live", p.birdIsLive()
 	default:
 		return ErrUnknownProbe
 	}
@@ -63,11 +78,26 @@ func probeFelix(address, what string) error {
 	return nil
 }
 
-// probeBIRD fails wherever no BIRD runs, which with VXLAN is everywhere.
-func probeBIRD(socket string) error {
-	conn, err := net.DialTimeout("unix", socket, probeTimeout)
+// birdIsReady fails wherever no BIRD runs, which with VXLAN is everywhere.
+func (p Probes) birdIsReady() error {
+	if _, err := os.Stat(p.Nodename); err != nil {
+		return fmt.Errorf("Failed to stat() nodename file: %w", err)
+	}
+	conn, err := net.DialTimeout("unix", p.BIRDSocket, probeTimeout)
 	if err != nil {
 		return fmt.Errorf("Error querying BIRD: unable to connect to BIRDv4 socket: %w", err)
 	}
 	return conn.Close()
+}
+
+// birdIsLive asks, like the real program, for the state of two services. Of one
+// that is not kept at all, `sv status` says so and exits with 1, which is all
+// that the real program tells.
+func (p Probes) birdIsLive() error {
+	for _, service := range []string{"confd", "bird"} {
+		if !exists(filepath.Join(p.Services, service)) {
+			return errors.New("exit status 1")
+		}
+	}
+	return nil
 }

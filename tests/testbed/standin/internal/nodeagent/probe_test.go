@@ -42,7 +42,7 @@ func TestNobodyServesHealth(t *testing.T) {
 	must(t, err)
 	address := listener.Addr().String()
 	must(t, listener.Close())
-	err = Probe("-felix-live", address, "")
+	err = Probes{Health: address}.Run("-felix-live")
 	if err == nil {
 		t.Fatal("the probe succeeds without a server")
 	}
@@ -60,24 +60,44 @@ func TestNobodyServesHealth(t *testing.T) {
 }
 
 func TestNoBIRDWithVXLAN(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "bird.ctl")
-	want := "calico/node is not ready: BIRD is not ready: Error querying BIRD: unable to connect to BIRDv4 socket: " +
-		"dial unix " + socket + ": connect: no such file or directory"
-	if err := Probe("-bird-ready", "", socket); err == nil || err.Error() != want {
-		t.Errorf("says %v", err)
+	dir := t.TempDir()
+	probes := Probes{Nodename: filepath.Join(dir, "nodename"), BIRDSocket: filepath.Join(dir, "bird.ctl"), Services: dir}
+	says(t, probes, "-bird-ready", "calico/node is not ready: BIRD is not ready: Failed to stat() nodename file: stat "+
+		probes.Nodename+": no such file or directory")
+	must(t, os.WriteFile(probes.Nodename, []byte("node1"), 0o600))
+	says(t, probes, "-bird-ready", "calico/node is not ready: BIRD is not ready: Error querying BIRD: "+
+		"unable to connect to BIRDv4 socket: dial unix "+probes.BIRDSocket+": connect: no such file or directory")
+	says(t, probes, "-bird-live", "calico/node is not ready: bird/confd is not live: exit status 1")
+}
+
+func TestBIRDWhereItRuns(t *testing.T) {
+	dir := t.TempDir()
+	probes := Probes{Nodename: dir, BIRDSocket: filepath.Join(dir, "bird.ctl"), Services: dir}
+	for _, service := range []string{"confd", "bird"} {
+		must(t, os.Mkdir(filepath.Join(dir, service), 0o700))
 	}
+	listener, err := net.Listen("unix", probes.BIRDSocket)
+	must(t, err)
+	defer listener.Close()
+	says(t, probes, "-bird-ready", "")
+	says(t, probes, "-bird-live", "")
 }
 
 func TestUnknownProbe(t *testing.T) {
-	if err := Probe("-felix", "", ""); !errors.Is(err, ErrUnknownProbe) {
+	if err := (Probes{}).Run("-felix"); !errors.Is(err, ErrUnknownProbe) {
 		t.Errorf("says %v", err)
 	}
 }
 
 func expectProbe(t *testing.T, flag, address, want string) {
 	t.Helper()
+	says(t, Probes{Health: address}, flag, want)
+}
+
+func says(t *testing.T, probes Probes, flag, want string) {
+	t.Helper()
 	got := ""
-	if err := Probe(flag, address, ""); err != nil {
+	if err := probes.Run(flag); err != nil {
 		got = err.Error()
 	}
 	if got != want {
