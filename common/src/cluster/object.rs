@@ -37,11 +37,31 @@ impl Cluster {
         uid: &str,
         dry_run: bool,
     ) -> Result<(), ApiError> {
+        self.delete_if(object, &json!({ "uid": uid }), dry_run).await
+    }
+
+    /// Deletes an object if nobody has changed it since it had this resource version; otherwise [`ApiError::Conflict`].
+    pub async fn delete_version(
+        &self,
+        object: &ObjectRef,
+        uid: &str,
+        resource_version: &str,
+    ) -> Result<(), ApiError> {
+        let preconditions = json!({ "uid": uid, "resourceVersion": resource_version });
+        self.delete_if(object, &preconditions, false).await
+    }
+
+    async fn delete_if(
+        &self,
+        object: &ObjectRef,
+        preconditions: &Value,
+        dry_run: bool,
+    ) -> Result<(), ApiError> {
         let attempted = format!("delete {}", name_of(object));
         let mut options = json!({
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "preconditions": { "uid": uid },
+            "preconditions": preconditions,
         });
         if dry_run {
             options["dryRun"] = json!(["All"]);

@@ -7,6 +7,7 @@ mod clock;
 mod cluster_operations;
 mod consent;
 pub mod journal;
+pub mod lease;
 mod observe;
 mod operations;
 mod progress;

@@ -88,7 +88,7 @@ async fn every_step_is_done_and_verified_in_order() {
             Entry::Plan { api_version, plan, .. } => format!("{api_version} {}", plan.steps.len()),
             Entry::Step { step, state, .. } => format!("{step} {state:?}"),
             Entry::End { result, .. } => format!("end {result:?}"),
-            Entry::Superseded { .. } => "superseded".into(),
+            other => format!("{other:?}"),
         })
         .collect();
     let expected = [

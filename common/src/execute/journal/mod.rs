@@ -3,19 +3,24 @@
 //! The first line is the whole plan, so that the file alone tells what was meant. Every line is forced to disk before
 //! the executor goes on: after a crash the journal may announce what was not done, but never lacks what was.
 
+mod find;
 mod reader;
+mod reopen;
 mod runs;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Plan, PlanId, RunResult, StepId, StepState};
 
+pub use find::{FindError, Run, RunState, find, is_dead, known_runs};
 pub use reader::{ReadError, Recorded, read};
+pub use reopen::ReopenError;
 pub use runs::{UnfinishedRun, supersede, unfinished_runs};
 
 /// One line of a journal.
@@ -47,6 +52,34 @@ pub enum Entry {
         /// When.
         at: Timestamp,
         /// How.
+        result: RunResult,
+    },
+    /// The bytes that a step is about to write have this hash: so a later look can tell our file from another.
+    Content {
+        /// When.
+        at: Timestamp,
+        /// The step.
+        step: StepId,
+        /// SHA-256, in hex.
+        sha256: String,
+    },
+    /// The run had ended or was cut off, and goes on.
+    Resumed {
+        /// When.
+        at: Timestamp,
+    },
+    /// A step is about to be taken back.
+    Undoing {
+        /// When.
+        at: Timestamp,
+        /// The step.
+        step: StepId,
+    },
+    /// What could be taken back was, or not.
+    UndoEnd {
+        /// When.
+        at: Timestamp,
+        /// How it went.
         result: RunResult,
     },
     /// The run was cut off, and a later one did what was left.
@@ -113,8 +146,7 @@ impl Journal {
         make_private(directory).map_err(JournalError::io("create directory", directory))?;
         let path = directory.join(format!("{id}.jsonl"));
         let file = create_private(&path).map_err(JournalError::io("create", &path))?;
-        // A file system without locks costs only the difference between a run that goes on and one that was cut off.
-        let _unlocked = file.try_lock().is_err();
+        lock(&file);
         let mut journal = Self { file, path };
         journal.write(&Entry::Plan {
             api_version: crate::report::v1::API_VERSION.to_owned(),
@@ -123,6 +155,11 @@ impl Journal {
         })?;
         sync_directory(directory).map_err(JournalError::io("sync directory", directory))?;
         Ok(journal)
+    }
+
+    /// Removes the journal of a run that did nothing, because it was not let.
+    pub fn discard(self) -> Result<(), JournalError> {
+        fs::remove_file(&self.path).map_err(JournalError::io("remove", &self.path))
     }
 
     /// Where it is.
@@ -134,6 +171,22 @@ impl Journal {
     pub fn write(&mut self, entry: &Entry) -> Result<(), JournalError> {
         append(&mut self.file, entry).map_err(JournalError::io("write journal", &self.path))
     }
+}
+
+/// Longest time that somebody who only reads a journal keeps it locked.
+const READING: Duration = Duration::from_secs(2);
+
+/// Locks a journal for its run; false when another process runs it. A file system without locks costs only the
+/// difference between a run that goes on and one that was cut off.
+fn lock(file: &File) -> bool {
+    let began = Instant::now();
+    while matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+        if began.elapsed() > READING {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    true
 }
 
 fn append(file: &mut File, entry: &Entry) -> io::Result<()> {
@@ -176,5 +229,7 @@ fn sync_directory(_directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
+#[cfg(test)]
+mod find_tests;
 #[cfg(test)]
 mod tests;

@@ -5,18 +5,26 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use super::Entry;
-use crate::plan::{Plan, RunResult, StepId, StepState};
+use crate::plan::{Plan, RunResult, Step, StepId, StepState, Undo};
 
 /// What a journal tells.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
     /// What was to be done.
     pub plan: Plan,
+    /// When the run began.
+    pub began: Timestamp,
     /// The last known state of every step that left `Pending`.
     pub states: BTreeMap<StepId, StepState>,
+    /// Hashes of what each step was about to write, in hex, the newest last. A step that was tried again has several.
+    pub contents: BTreeMap<StepId, Vec<String>>,
     /// How the run ended; none when it goes on or was cut off.
     pub end: Option<RunResult>,
+    /// How taking it back went; none when nobody tried, or that was cut off.
+    pub undo: Option<RunResult>,
     /// True when a later run did what was left.
     pub superseded: bool,
     /// True while its process keeps it open.
@@ -59,22 +67,61 @@ pub fn read(path: &Path) -> Result<Recorded, ReadError> {
     let running = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
     let bytes = fs::read(path).map_err(io)?;
     let mut entries = entries(path, &bytes)?.into_iter();
-    let Some(Entry::Plan { plan, .. }) = entries.next() else {
+    let Some(Entry::Plan { plan, at, .. }) = entries.next() else {
         return Err(ReadError::NoPlan { path: path.to_owned() });
     };
-    let mut recorded =
-        Recorded { plan: *plan, states: BTreeMap::new(), end: None, superseded: false, running };
-    for entry in entries {
+    let mut recorded = Recorded {
+        plan: *plan,
+        began: at,
+        states: BTreeMap::new(),
+        contents: BTreeMap::new(),
+        end: None,
+        undo: None,
+        superseded: false,
+        running,
+    };
+    entries.for_each(|entry| recorded.learn(entry));
+    Ok(recorded)
+}
+
+impl Recorded {
+    fn learn(&mut self, entry: Entry) {
         match entry {
             Entry::Plan { .. } => {}
             Entry::Step { step, state, .. } => {
-                recorded.states.insert(step, state);
+                self.states.insert(step, state);
             }
-            Entry::End { result, .. } => recorded.end = Some(result),
-            Entry::Superseded { .. } => recorded.superseded = true,
+            Entry::Content { step, sha256, .. } => {
+                self.contents.entry(step).or_default().push(sha256);
+            }
+            Entry::End { result, .. } => self.end = Some(result),
+            Entry::Resumed { .. } => self.end = None,
+            Entry::Undoing { .. } => self.undo = None,
+            Entry::UndoEnd { result, .. } => self.undo = Some(result),
+            Entry::Superseded { .. } => self.superseded = true,
         }
     }
-    Ok(recorded)
+
+    /// The step's last known state.
+    pub fn state(&self, id: &StepId) -> &StepState {
+        self.states.get(id).unwrap_or(&StepState::Pending)
+    }
+
+    /// The steps that may have changed something that can be taken back, and was not yet; in the plan's order. A step
+    /// that began and was not seen to end may have acted.
+    pub fn undoable(&self) -> Vec<&Step> {
+        let acted = |step: &&Step| {
+            let state = self.state(&step.id);
+            matches!(state, StepState::Started | StepState::Done | StepState::Failed { .. })
+        };
+        let can = |step: &&Step| matches!(step.undo, Undo::OnHost { .. });
+        self.plan.steps.iter().filter(acted).filter(can).collect()
+    }
+
+    /// True once nothing is left to be done in it: it ended by itself, a later run took its place, or it was taken back.
+    pub fn is_over(&self) -> bool {
+        self.end.is_some() || self.superseded || self.undo == Some(RunResult::Done)
+    }
 }
 
 fn entries(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>, ReadError> {

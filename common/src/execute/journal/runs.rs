@@ -1,6 +1,6 @@
 //! The journals of earlier runs: which of them were cut off.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -32,24 +32,33 @@ pub struct UnfinishedRun {
 /// Runs on the cluster with this uid that did not end by themselves, oldest first. No directory, no runs. A journal
 /// that makes no sense is passed over with a warning in the log.
 pub fn unfinished_runs(directory: &Path, cluster_uid: &str) -> io::Result<Vec<UnfinishedRun>> {
-    let listing = match fs::read_dir(directory) {
-        Ok(listing) => listing,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
     let mut runs = Vec::new();
-    for entry in listing {
-        let path = entry?.path();
-        if path.extension().is_none_or(|it| it != "jsonl") {
-            continue;
-        }
+    for path in journals(directory)? {
         match unfinished(&path, cluster_uid) {
             Ok(run) => runs.extend(run),
             Err(error) => tracing::warn!("{error}"),
         }
     }
-    runs.sort_by(|a, b| a.plan.cmp(&b.plan));
+    runs.sort_by(|a: &UnfinishedRun, b| a.plan.cmp(&b.plan));
     Ok(runs)
+}
+
+/// The journals in `directory`, sorted: their names sort by time. No directory, no journals.
+pub(super) fn journals(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let listing = match fs::read_dir(directory) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut paths = Vec::new();
+    for entry in listing {
+        let path = entry?.path();
+        if path.extension().is_some_and(|it| it == "jsonl") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
 }
 
 fn unfinished(
@@ -61,8 +70,7 @@ fn unfinished(
         Err(super::reader::ReadError::NoPlan { .. }) => return Ok(None),
         other => other?,
     };
-    let ended = recorded.end.is_some() || recorded.superseded;
-    if ended || recorded.plan.target.cluster_uid != cluster_uid {
+    if recorded.is_over() || recorded.plan.target.cluster_uid != cluster_uid {
         return Ok(None);
     }
     let finished = |state: &&StepState| {
@@ -88,12 +96,16 @@ pub fn supersede(run: &UnfinishedRun, by: &PlanId, now: Timestamp) -> Result<(),
         return Ok(());
     }
     let path = &run.path;
-    let bytes = fs::read(path).map_err(JournalError::io("read", path))?;
-    let file = OpenOptions::new().append(true).open(path);
-    let mut file = file.map_err(JournalError::io("open", path))?;
-    // A torn last line would make nonsense of the one that follows.
-    let sound = u64::try_from(sound_length(&bytes)).unwrap_or(u64::MAX);
-    file.set_len(sound).map_err(JournalError::io("shorten", path))?;
+    let mut file =
+        OpenOptions::new().append(true).open(path).map_err(JournalError::io("open", path))?;
+    cut_torn_line(&file, path)?;
     append(&mut file, &Entry::Superseded { at: now, by: by.clone() })
         .map_err(JournalError::io("write journal", path))
+}
+
+/// A torn last line would make nonsense of the one that follows.
+pub(super) fn cut_torn_line(file: &File, path: &Path) -> Result<(), JournalError> {
+    let bytes = fs::read(path).map_err(JournalError::io("read", path))?;
+    let sound = u64::try_from(sound_length(&bytes)).unwrap_or(u64::MAX);
+    file.set_len(sound).map_err(JournalError::io("shorten", path))
 }
