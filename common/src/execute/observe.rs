@@ -46,7 +46,7 @@ impl<'a> Observer<'a> {
                 let (found, host) = tokio::join!(self.node(node), self.host(node, now));
                 Observed { node: found, host, ..Observed::nothing(now) }
             }
-            Condition::CniBinariesPresent { node }
+            Condition::CniBinariesPresent { node, .. }
             | Condition::CalicoConfigurationFirst { node }
             | Condition::SandboxesGone { node, .. } => {
                 Observed { host: self.host(node, now).await, ..Observed::nothing(now) }

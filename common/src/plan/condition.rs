@@ -42,11 +42,13 @@ pub enum Condition {
         /// The pods.
         pods: Vec<PodRef>,
     },
-    /// Calico's plugin binaries are in the node's CNI plugin directory. Seen from the host only.
+    /// These plugin binaries are in the node's CNI plugin directory. Seen from the host only.
     #[serde(rename_all = "camelCase")]
     CniBinariesPresent {
         /// The node.
         node: String,
+        /// Their names.
+        names: Vec<String>,
     },
     /// The network configuration that the runtime reads first is Calico's.
     #[serde(rename_all = "camelCase")]

@@ -83,7 +83,9 @@ pub fn condition(condition: &Condition) -> String {
             1 => format!("1 stuck pod on {node} runs or is gone"),
             many => format!("{many} stuck pods on {node} run or are gone"),
         },
-        Condition::CniBinariesPresent { node } => format!("Calico's CNI binaries are on {node}"),
+        Condition::CniBinariesPresent { node, names } => {
+            format!("CNI plugin {} is on {node}", names.join(", "))
+        }
         Condition::CalicoConfigurationFirst { node } => {
             format!("Calico's CNI configuration is the first on {node}")
         }

@@ -4,7 +4,6 @@ use jiff::Timestamp;
 
 use super::Condition;
 use crate::calico::credentials::{ClusterCredentials, Refusal, refusal};
-use crate::calico::names::CNI_BINARIES;
 use crate::slim::{ContainerStatus, Node, Pod};
 use crate::snapshot::{Gap, GapReason, HostFacts, Known};
 
@@ -85,7 +84,9 @@ pub fn judge(condition: &Condition, seen: &Observed) -> Verdict {
                 if stuck.is_empty() { Verdict::Met } else { Verdict::NotYet(first_few(&stuck)) }
             })
         }
-        Condition::CniBinariesPresent { .. } => of_host(seen, binaries_present),
+        Condition::CniBinariesPresent { names, .. } => {
+            of_host(seen, |host| binaries_present(host, names))
+        }
         Condition::CalicoConfigurationFirst { .. } => of_host(seen, calico_first),
         Condition::SandboxesGone { ids, .. } => of_host(seen, |host| sandboxes_gone(host, ids)),
         Condition::ObjectGone { uid, .. } => match &seen.object_uid {
@@ -198,10 +199,10 @@ fn of_host(seen: &Observed, judge: impl FnOnce(&HostFacts) -> Verdict) -> Verdic
     with(&seen.host, "the node cannot be probed", judge)
 }
 
-fn binaries_present(host: &HostFacts) -> Verdict {
+fn binaries_present(host: &HostFacts, names: &[String]) -> Verdict {
     with(&host.cni_bin_dir, "there is no CNI plugin directory", |files| {
-        let is_there = |name: &str| files.iter().any(|file| file.name == name && file.size > 0);
-        match CNI_BINARIES.iter().find(|name| !is_there(name)) {
+        let is_there = |name: &str| files.iter().any(|it| it.name == name && it.size > 0);
+        match names.iter().find(|name| !is_there(name)) {
             None => Verdict::Met,
             Some(name) => Verdict::NotYet(format!("{name} is not in the CNI plugin directory")),
         }

@@ -267,7 +267,10 @@ fn judge_probe(condition: &Condition, probe: &str) -> Verdict {
 
 #[test]
 fn binaries_are_there_when_the_host_shows_both() {
-    let condition = Condition::CniBinariesPresent { node: "node2".into() };
+    let condition = Condition::CniBinariesPresent {
+        node: "node2".into(),
+        names: vec!["calico".into(), "calico-ipam".into()],
+    };
     let line = |name: &str, size: u64| {
         format!("-rwxr-xr-x 1 0 0 {size} 2026-11-21 12:03:47.6 +0000 {name}\n")
     };

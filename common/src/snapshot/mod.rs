@@ -2,6 +2,7 @@
 //!
 //! A [`Snapshot`] is built from raw [`Record`]s, is never fetched again, and knows what it does not know.
 
+mod agent;
 mod answers;
 mod builder;
 #[cfg(test)]

@@ -4,14 +4,10 @@
 //! conflist and calico-kubeconfig with a fresh token. What it costs: no policy updates on that node for some ten
 //! seconds. Connections of running pods live on.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
-
-use super::RemedyName;
-use crate::findings::{Finding, Root, SubjectKind};
+use super::need::Need;
+use super::{Case, host_step};
 use crate::plan::{
-    Action, Applicability, Condition, Guard, LeftOut, ObjectRef, PodRef, Step, StepId, Target,
-    Undo, Verification,
+    Action, Applicability, Condition, Guard, ObjectRef, Step, StepId, Undo, Verification,
 };
 use crate::slim::{DaemonSet, Pod};
 use crate::snapshot::{Known, Snapshot};
@@ -20,111 +16,10 @@ use crate::snapshot::{Known, Snapshot};
 /// needs 5 to 20 s on a healthy node, up to a minute on a busy one.
 const WITHIN_SECONDS: u64 = 120;
 
-/// What one node needs, and why.
-struct Need<'a> {
-    /// Findings that ask for the restart, sorted by code and id.
-    causes: Vec<&'a Finding>,
-    /// Findings that go away with them.
-    symptoms: Vec<&'a Finding>,
-    /// Pods that hang because of them.
-    hanging: Vec<PodRef>,
-}
-
-/// One step per node that the chosen causes name: first the node with most hanging pods (it proves most, soonest),
-/// then by name, one at a time. Nodes where a restart cannot help go to `left_out`.
-pub(super) fn steps(
-    target: &Target,
-    snapshot: &Snapshot,
-    chosen: &[&Root],
-    left_out: &mut Vec<LeftOut>,
-) -> Vec<Step> {
-    let mut needs: Vec<(&str, Need<'_>)> = needs(snapshot, chosen, left_out).into_iter().collect();
-    needs.sort_by_key(|(node, need)| (Reverse(need.hanging.len()), *node));
-    let mut steps: Vec<Step> = Vec::new();
-    for (node, need) in needs {
-        match restartable(snapshot, node, &need) {
-            Ok((pod, owner)) => {
-                let after = steps.last().map(|step| step.id.clone());
-                steps.push(step(target, node, pod, owner, &need, after));
-            }
-            Err(why) => left_out.extend(need.causes.iter().chain(&need.symptoms).map(|finding| {
-                LeftOut { finding: finding.id.to_string(), why: format!("{node}: {why}") }
-            })),
-        }
-    }
-    steps
-}
-
-/// Who needs a restart. A finding that names no node at all is left out here.
-fn needs<'a>(
-    snapshot: &Snapshot,
-    chosen: &[&'a Root],
-    left_out: &mut Vec<LeftOut>,
-) -> BTreeMap<&'a str, Need<'a>> {
-    let mut needs: BTreeMap<&str, Need<'_>> = BTreeMap::new();
-    for root in chosen {
-        let all = || std::iter::once(&root.finding).chain(&root.symptoms);
-        for finding in all().filter(|finding| is_ours(finding)) {
-            for node in &finding.nodes {
-                let need = needs.entry(node).or_insert_with(|| Need {
-                    causes: Vec::new(),
-                    symptoms: Vec::new(),
-                    hanging: Vec::new(),
-                });
-                need.causes.push(finding);
-            }
-        }
-        for symptom in root.symptoms.iter().filter(|finding| !is_ours(finding)) {
-            for node in &symptom.nodes {
-                if let Some(need) = needs.get_mut(node.as_str()) {
-                    need.symptoms.push(symptom);
-                }
-            }
-        }
-        let nowhere =
-            |finding: &&Finding| !finding.nodes.iter().any(|it| needs.contains_key(it.as_str()));
-        left_out.extend(all().filter(nowhere).map(|finding| LeftOut {
-            finding: finding.id.to_string(),
-            why: "it names no node on which calico-node could be restarted".to_owned(),
-        }));
-    }
-    for (node, need) in &mut needs {
-        need.causes.sort_by_key(|finding| (finding.code, &finding.id));
-        need.symptoms.sort_by_key(|finding| (finding.code, &finding.id));
-        need.hanging = hanging(snapshot, node, need);
-    }
-    needs
-}
-
-fn is_ours(finding: &Finding) -> bool {
-    finding.remedy == Some(RemedyName::RestartCalicoNode)
-}
-
-/// The pods on `node` that its findings are about. calico-node's own pod is replaced, not waited for.
-fn hanging(snapshot: &Snapshot, node: &str, need: &Need<'_>) -> Vec<PodRef> {
-    let names: BTreeSet<&str> = need
-        .causes
-        .iter()
-        .chain(&need.symptoms)
-        .filter(|finding| finding.subject.kind == SubjectKind::Pod)
-        .flat_map(|finding| finding.subject.names.iter().map(String::as_str))
-        .collect();
-    let on_node = |pod: &&Pod| pod.spec.node_name == node && !pod.is_calico_node();
-    let mut pods: Vec<PodRef> = snapshot
-        .pods
-        .items
-        .iter()
-        .filter(on_node)
-        .filter(|pod| names.contains(pod.full_name().as_str()))
-        .map(|pod| PodRef {
-            namespace: pod.metadata.namespace.clone(),
-            name: pod.metadata.name.clone(),
-            uid: pod.metadata.uid.clone(),
-        })
-        .collect();
-    pods.sort();
-    pods.dedup();
-    pods
+/// The step that restarts calico-node on the node, or why that cannot help.
+pub(super) fn steps(case: &Case<'_>, need: &Need<'_>) -> Result<Vec<Step>, String> {
+    let (pod, owner) = restartable(case.snapshot, need.node, need)?;
+    Ok(vec![step(case, need, pod, owner)])
 }
 
 /// The pod to delete and the DaemonSet that puts it back, or why a restart would not help or would lose the pod.
@@ -133,7 +28,7 @@ fn restartable<'a>(
     node: &str,
     need: &Need<'_>,
 ) -> Result<(&'a Pod, &'a DaemonSet), String> {
-    kubelet_answers(snapshot, node)?;
+    host_step::kubelet_answers(snapshot, node)?;
     service_account_exists(snapshot, need)?;
     let pod = snapshot
         .calico_node_on(node)
@@ -142,24 +37,9 @@ fn restartable<'a>(
     Ok((pod, owner))
 }
 
-/// A dead kubelet neither stops the old pod nor starts the new one: the deletion would hang.
-fn kubelet_answers(snapshot: &Snapshot, node: &str) -> Result<(), String> {
-    match snapshot.nodes.find("cluster/nodes.json", |it| it.metadata.name == node) {
-        Known::Absent => Err("the node no longer exists".to_owned()),
-        Known::Unknown(gap) => Err(format!("the node could not be read: {}", gap.detail)),
-        Known::Known(node) => match node.condition("Ready").map(|it| it.status.as_str()) {
-            Some("True" | "False") => Ok(()),
-            Some(_) => {
-                Err("its kubelet does not answer; start the kubelet (or the machine) first".into())
-            }
-            None => Err("its kubelet never reported; start the kubelet first".to_owned()),
-        },
-    }
-}
-
 /// calico-node asks for a token of the CNI plugin's ServiceAccount: while there is none, a restart changes nothing.
-fn service_account_exists(snapshot: &Snapshot, need: &Need<'_>) -> Result<(), String> {
-    let about_credentials = need.causes.iter().any(|finding| finding.code.0 == "CAL-CNI-006");
+pub(super) fn service_account_exists(snapshot: &Snapshot, need: &Need<'_>) -> Result<(), String> {
+    let about_credentials = need.asks("CAL-CNI-006");
     let Some(install) = snapshot.install.known().filter(|_| about_credentials) else {
         return Ok(());
     };
@@ -193,15 +73,8 @@ fn owner_of<'a>(snapshot: &'a Snapshot, pod: &Pod) -> Result<&'a DaemonSet, Stri
     }
 }
 
-fn step(
-    target: &Target,
-    node: &str,
-    pod: &Pod,
-    owner: &DaemonSet,
-    need: &Need<'_>,
-    after: Option<StepId>,
-) -> Step {
-    let uid = &pod.metadata.uid;
+fn step(case: &Case<'_>, need: &Need<'_>, pod: &Pod, owner: &DaemonSet) -> Step {
+    let (node, uid) = (need.node, &pod.metadata.uid);
     let object = ObjectRef {
         group: String::new(),
         version: "v1".to_owned(),
@@ -222,25 +95,20 @@ fn step(
         node: Some(node.to_owned()),
         action: Action::Delete { object: object.clone(), uid: uid.clone() },
         guards: vec![
-            Guard::SameCluster { uid: target.cluster_uid.clone() },
+            Guard::SameCluster { uid: case.target.cluster_uid.clone() },
             Guard::SameUid { object, uid: uid.clone() },
             Guard::OwnerExists { object: owner_ref, uid: owner.metadata.uid.clone() },
         ],
         undo: Undo::NotNeeded { why: "the DaemonSet puts the pod back".to_owned() },
         verify: verifications(node, pod, owner, need),
-        after: after.into_iter().collect(),
-        resolves: need
-            .causes
-            .iter()
-            .chain(&need.symptoms)
-            .map(|finding| finding.id.to_string())
-            .collect(),
+        after: Vec::new(),
+        resolves: need.resolves(),
         applicability: Applicability::Safe,
     }
 }
 
 fn verifications(node: &str, pod: &Pod, owner: &DaemonSet, need: &Need<'_>) -> Vec<Verification> {
-    let asks = |code: &str| need.causes.iter().any(|finding| finding.code.0 == code);
+    let asks = |code: &str| need.asks(code);
     let node = || node.to_owned();
     let mut conditions = vec![Condition::DaemonPodReady {
         namespace: owner.metadata.namespace.clone(),
@@ -253,9 +121,6 @@ fn verifications(node: &str, pod: &Pod, owner: &DaemonSet, need: &Need<'_>) -> V
     }
     if asks("CAL-CNI-001") {
         conditions.push(Condition::NodeNetworkReady { node: node() });
-    }
-    if !need.hanging.is_empty() {
-        conditions.push(Condition::PodsSettled { node: node(), pods: need.hanging.clone() });
     }
     conditions
         .into_iter()
