@@ -48,6 +48,7 @@ impl<'a> Observer<'a> {
             }
             Condition::CniBinariesPresent { node, .. }
             | Condition::CalicoConfigurationFirst { node }
+            | Condition::ConfigurationGone { node, .. }
             | Condition::SandboxesGone { node, .. } => {
                 Observed { host: self.host(node, now).await, ..Observed::nothing(now) }
             }

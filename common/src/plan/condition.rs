@@ -56,6 +56,14 @@ pub enum Condition {
         /// The node.
         node: String,
     },
+    /// The runtime no longer finds this configuration.
+    #[serde(rename_all = "camelCase")]
+    ConfigurationGone {
+        /// The node.
+        node: String,
+        /// Name of the file in the directory of CNI configurations.
+        file: String,
+    },
     /// None of these sandboxes is known to the runtime. Seen from the host only.
     #[serde(rename_all = "camelCase")]
     SandboxesGone {

@@ -89,6 +89,7 @@ pub fn condition(condition: &Condition) -> String {
         Condition::CalicoConfigurationFirst { node } => {
             format!("Calico's CNI configuration is the first on {node}")
         }
+        Condition::ConfigurationGone { node, file } => format!("{file} is gone from {node}"),
         Condition::SandboxesGone { node, ids } => match ids.len() {
             1 => format!("1 sandbox on {node} is gone"),
             many => format!("{many} sandboxes on {node} are gone"),
@@ -111,6 +112,7 @@ pub fn awaited(condition: &Condition) -> String {
         Condition::CalicoConfigurationFirst { .. } => {
             "Calico's CNI configuration to be the first".to_owned()
         }
+        Condition::ConfigurationGone { file, .. } => format!("{file} to go"),
         Condition::SandboxesGone { ids, .. } => match ids.len() {
             1 => "1 sandbox to go".to_owned(),
             many => format!("{many} sandboxes to go"),
@@ -130,6 +132,7 @@ pub fn met(condition: &Condition) -> String {
         }
         Condition::CniBinariesPresent { .. } => "CNI binaries there".to_owned(),
         Condition::CalicoConfigurationFirst { .. } => "Calico's configuration first".to_owned(),
+        Condition::ConfigurationGone { file, .. } => format!("{file} gone"),
         Condition::SandboxesGone { ids, .. } => {
             format!("{count} of {count} sandboxes gone", count = ids.len())
         }

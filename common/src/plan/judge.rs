@@ -88,6 +88,9 @@ pub fn judge(condition: &Condition, seen: &Observed) -> Verdict {
             of_host(seen, |host| binaries_present(host, names))
         }
         Condition::CalicoConfigurationFirst { .. } => of_host(seen, calico_first),
+        Condition::ConfigurationGone { file, .. } => {
+            of_host(seen, |host| configuration_gone(host, file))
+        }
         Condition::SandboxesGone { ids, .. } => of_host(seen, |host| sandboxes_gone(host, ids)),
         Condition::ObjectGone { uid, .. } => match &seen.object_uid {
             Known::Absent => Verdict::Met,
@@ -211,16 +214,21 @@ fn binaries_present(host: &HostFacts, names: &[String]) -> Verdict {
 
 /// Runtimes read the first file, by name, that is a network configuration.
 fn calico_first(host: &HostFacts) -> Verdict {
+    with(&host.conflists, "there is no CNI configuration directory", |files| match files.first() {
+        Some(first) if first.is_calico() => Verdict::Met,
+        Some(first) => {
+            Verdict::NotYet(format!("{} comes before Calico's configuration", first.file))
+        }
+        None => Verdict::NotYet("there is no CNI configuration".to_owned()),
+    })
+}
+
+fn configuration_gone(host: &HostFacts, name: &str) -> Verdict {
     with(&host.cni_config_dir, "there is no CNI configuration directory", |files| {
-        let is_configuration = |name: &str| {
-            let (_, extension) = name.rsplit_once('.').unwrap_or_default();
-            matches!(extension, "conflist" | "conf" | "json")
-        };
-        let names = files.iter().map(|file| file.name.as_str()).filter(|it| is_configuration(it));
-        match names.min() {
-            Some(name) if is_calico_configuration(name) => Verdict::Met,
-            Some(name) => Verdict::NotYet(format!("{name} comes before Calico's configuration")),
-            None => Verdict::NotYet("there is no CNI configuration".to_owned()),
+        if files.iter().any(|file| file.name == name) {
+            Verdict::NotYet(format!("{name} is still there"))
+        } else {
+            Verdict::Met
         }
     })
 }

@@ -12,7 +12,7 @@ const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 fn step(name: &str, undo: Undo) -> Step {
     let operation = HostOperation::RestartUnit { unit: "kubelet.service".into() };
-    let condition = Condition::CniBinariesPresent { node: "n".into() };
+    let condition = Condition::CniBinariesPresent { node: "n".into(), names: Vec::new() };
     Step {
         id: StepId(name.into()),
         title: name.into(),

@@ -3,14 +3,18 @@
 #[cfg(test)]
 mod by_hand_tests;
 #[cfg(test)]
+mod configuration_tests;
+#[cfg(test)]
 mod fixtures;
 mod free_sandboxes;
 mod host_step;
+mod move_aside;
 mod need;
 mod recreate_pods;
 mod renew_kubeconfig;
 mod restart_calico_node;
 mod restore_binaries;
+mod restore_conflist;
 
 use serde::{Deserialize, Serialize};
 
@@ -113,9 +117,9 @@ fn steps_of(case: &Case<'_>, need: &Need<'_>) -> Result<Vec<Step>, String> {
         RemedyName::RenewCniKubeconfig => by_hand(case, need, renew_kubeconfig::steps),
         RemedyName::FreeSandboxes => free_sandboxes::steps(case, need),
         RemedyName::RecreatePods => recreate_pods::steps(case, need),
-        RemedyName::MoveAsideConfiguration | RemedyName::RestoreConflist | RemedyName::Sweep => {
-            Err("there is no automatic repair yet".to_owned())
-        }
+        RemedyName::RestoreConflist => by_hand(case, need, restore_conflist::steps),
+        RemedyName::MoveAsideConfiguration => move_aside::steps(case, need),
+        RemedyName::Sweep => Err("there is no automatic repair yet".to_owned()),
     }
 }
 
