@@ -42,6 +42,8 @@ pub struct ExpectedRoot {
     pub confidence: Option<String>,
     /// Whether a remedy is offered, when that matters.
     pub remedy: Option<bool>,
+    /// Name of that remedy, when that matters.
+    pub repair: Option<String>,
     /// Texts that must occur in its title, cause, consequence or evidence.
     pub says: Vec<String>,
     /// By code, exactly the pods that hang because of it.
@@ -114,6 +116,9 @@ impl ExpectedRoot {
         if let Some(remedy) = self.remedy {
             differs("remedy", finding.remedy.is_some().to_string(), remedy.to_string());
         }
+        if let Some(repair) = &self.repair {
+            differs("repair", repair_name(finding), repair.clone());
+        }
         let symptoms = symptoms(root);
         differs("symptoms", format!("{symptoms:?}"), format!("{:?}", self.symptoms));
         let text = text(finding);
@@ -130,6 +135,12 @@ pub fn symptoms(root: &Root) -> BTreeMap<String, BTreeSet<String>> {
         all.entry(symptom.code.to_string()).or_default().extend(pods(symptom));
     }
     all
+}
+
+/// As programs read it.
+fn repair_name(finding: &Finding) -> String {
+    let name = finding.remedy.and_then(|it| serde_json::to_value(it).ok());
+    name.and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 fn pods(finding: &Finding) -> BTreeSet<String> {

@@ -22,6 +22,7 @@ macro_rules! check {
 }
 
 mod acc;
+mod calico_node;
 mod cni;
 mod ins;
 mod pod;
@@ -32,7 +33,7 @@ mod wrk;
 use jiff::Timestamp;
 
 use crate::findings::{Code, Findings, Severity};
-use crate::slim::{Node, NodeCondition, Pod};
+use crate::slim::{Node, NodeCondition};
 use crate::snapshot::Snapshot;
 
 pub use pod::kubelet_text;
@@ -61,21 +62,6 @@ impl<'a> Context<'a> {
     fn node_ready(&self, node: &str) -> Option<&'a NodeCondition> {
         let nodes = &self.snapshot.nodes.items;
         nodes.iter().find(|it| it.metadata.name == node)?.condition("Ready")
-    }
-
-    /// True when a controller puts calico-node back on `node` after its pod was deleted.
-    fn can_restart_calico_node(&self, node: &str) -> bool {
-        self.snapshot
-            .calico_node_on(node)
-            .and_then(|pod| pod.metadata.controller())
-            .is_some_and(|owner| owner.kind == "DaemonSet")
-    }
-
-    /// The calico-node pod of `node`, when its main container runs.
-    fn running_calico_node(&self, node: &str) -> Option<&'a Pod> {
-        let pod = self.snapshot.calico_node_on(node)?;
-        let runs = pod.status.container_statuses.iter().any(|it| it.state.running.is_some());
-        (runs && !pod.is_terminating()).then_some(pod)
     }
 }
 

@@ -29,7 +29,8 @@ check! {
     ///
     /// ## What to do
     /// `kubectl calico-doctor fix CAL-CNI-004`: it deletes the node's calico-node pod; the successor's init container
-    /// copies the binaries anew. Pods that hang heal by themselves within 20 s.
+    /// copies the binaries anew. Where calico-node cannot start, they are copied from an image on the node, or from the
+    /// release archive of the same version. Pods that hang heal by themselves within 20 s.
     ///
     /// ## What not to do
     /// Fetching binaries from the old cni-plugin repository, or of another version than the running Calico.
@@ -52,7 +53,11 @@ fn run(context: &Context<'_>, out: &mut Findings) {
             None => from_texts(name, &texts),
         };
         if let Some(mut finding) = finding {
-            finding.remedy = finding.remedy.filter(|_| context.can_restart_calico_node(name));
+            if finding.remedy.is_some() {
+                let (remedy, why) = context.rewriting(name, RemedyName::RestoreBinaries);
+                finding.remedy = remedy;
+                finding.evidence.extend(why.map(|why| Evidence::new(name, why)));
+            }
             out.report(finding);
         }
     }

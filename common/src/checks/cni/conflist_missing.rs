@@ -22,7 +22,8 @@ check! {
     /// ## How sure
     /// Certain when the node was probed and /etc/cni/net.d holds no configuration. Likely when only the kubelet's
     /// condition says so. If the file is there and the runtime still says it is not, the runtime does not see it: that is
-    /// said, and needs another repair. Nodes on which calico-node has not started yet are not judged: they never had the file.
+    /// said, and needs another repair. Nodes on which calico-node is still starting, and such as never had a pod network,
+    /// are not judged: they never had the file.
     ///
     /// ## What it looks like
     /// `container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: cni plugin not initialized`
@@ -30,7 +31,8 @@ check! {
     ///
     /// ## What to do
     /// `kubectl calico-doctor fix CAL-CNI-001`: it deletes the node's calico-node pod. Its successor needs no CNI to
-    /// start, and its init container writes the file anew.
+    /// start, and its init container writes the file anew. Where calico-node cannot start, the file is written without
+    /// it.
     ///
     /// ## What not to do
     /// Removing and recreating the directory /etc/cni/net.d: containerd stops watching it and stays blind until it is restarted.
@@ -42,16 +44,25 @@ fn run(context: &Context<'_>, out: &mut Findings) {
     for node in context.linux_nodes() {
         let Some(condition) = uninitialized(node) else { continue };
         let name = node.metadata.name.as_str();
-        if context.running_calico_node(name).is_none() {
+        if context.running_calico_node(name).is_none() && !is_lost(context, name) {
             let why = "calico-node does not run there, so the file was perhaps never written";
             let what = format!("nodes/{name}/probe.txt");
             out.not_judged(CODE, name, Gap::new(what, GapReason::NotAsked, why));
             continue;
         }
         let mut finding = finding(context, name, condition);
-        finding.remedy = finding.remedy.filter(|_| context.can_restart_calico_node(name));
+        if finding.remedy.is_some() {
+            let (remedy, why) = context.rewriting(name, RemedyName::RestoreConflist);
+            finding.remedy = remedy;
+            finding.evidence.extend(why.map(|why| Evidence::new(name, why)));
+        }
         out.report(finding);
     }
+}
+
+/// True when pods had a network there, and calico-node will not come up to write the file again.
+fn is_lost(context: &Context<'_>, node: &str) -> bool {
+    context.calico_node_can_start(node).is_err() && context.has_had_a_network(node)
 }
 
 /// The Ready condition, when it says that the runtime has no network configuration.

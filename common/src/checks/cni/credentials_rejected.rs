@@ -35,7 +35,8 @@ check! {
     ///
     /// ## What to do
     /// `kubectl calico-doctor fix CAL-CNI-006`: it deletes the node's calico-node pod. The successor needs no CNI to start,
-    /// and its init container writes fresh credentials. Pods that hang heal by themselves within 25 s and keep their identity.
+    /// and its init container writes fresh credentials. Where calico-node cannot start (its image is gone, say), the file
+    /// is written anew with a token that is requested for it. Pods that hang heal by themselves within 25 s and keep their identity.
     ///
     /// ## What not to do
     /// Waiting for the token monitor: it goes by the token's lifetime and does not react to refusals. Deleting the pods
@@ -84,7 +85,12 @@ fn run(context: &Context<'_>, out: &mut Findings) {
     }
     join_unknown(&mut groups);
     for (group, verdicts) in groups {
-        out.report(finding(context, group, &verdicts));
+        // Another repair is another finding: where calico-node cannot start, it cannot renew anything.
+        let (restarts, others): (Vec<_>, Vec<_>) =
+            verdicts.into_iter().partition(|it| context.calico_node_can_start(it.node).is_ok());
+        for part in [restarts, others].into_iter().filter(|part| !part.is_empty()) {
+            out.report(finding(context, group, &part));
+        }
     }
 }
 
@@ -173,11 +179,13 @@ fn finding(context: &Context<'_>, group: Group, verdicts: &[Verdict<'_>]) -> Fin
     if group == Group::NotKnown {
         finding.confidence = Confidence::Likely;
     }
-    // Without the ServiceAccount, calico-node's successor could not get a token either.
-    let helps = group != Group::ServiceAccountGone
-        && nodes.iter().any(|node| context.can_restart_calico_node(node));
-    finding.remedy = helps.then_some(RemedyName::RestartCalicoNode);
     finding.evidence = evidence(verdicts);
+    for node in nodes {
+        let (remedy, why) = context.rewriting(node, RemedyName::RenewCniKubeconfig);
+        // Without the ServiceAccount nobody can get a token for it.
+        finding.remedy = remedy.filter(|_| group != Group::ServiceAccountGone);
+        finding.evidence.extend(why.map(|why| Evidence::new(node, why)));
+    }
     finding
 }
 
