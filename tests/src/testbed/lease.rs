@@ -49,6 +49,7 @@ impl Testbed {
     pub fn lock_cluster(&self) -> Result<ClusterLock, Error> {
         let _queue = self.queue()?;
         let cluster = FileLock::exclusive(&self.lock_file("cluster"), TURN)?;
+        self.repair_cluster()?;
         for node in self.nodes() {
             self.repair_node(node)?;
         }

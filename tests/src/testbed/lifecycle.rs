@@ -123,7 +123,7 @@ fn route_to_pods(control_plane: &ControlPlane<'_>, node: &Node) -> Result<(), Er
 }
 
 /// Applies the manifests until all of them is there: objects of a kind come to grief while its definition is not yet served.
-fn apply_manifests(control_plane: &ControlPlane<'_>) -> Result<(), Error> {
+pub(crate) fn apply_manifests(control_plane: &ControlPlane<'_>) -> Result<(), Error> {
     for manifest in manifests(control_plane.layout)? {
         wait_until("Calico's manifest is applied", NODES_LIMIT, || {
             let apply = control_plane

@@ -25,8 +25,10 @@
 //!   Never ask for the cluster while holding a lease.
 //! - Both give back nodes that work: what an earlier test left broken is repaired first ([`Testbed::repair_node`]).
 //! - Faults of a node: [`Testbed::expire_token`], [`Testbed::hide_cni_binary`], [`Testbed::hide_conflist`],
-//!   [`Testbed::hide_cni_kubeconfig`], [`Testbed::make_unready`], [`Testbed::stop_service`]. Of the cluster:
-//!   [`Testbed::recreate_service_account`], [`Testbed::renew`]; after those, [`Testbed::heal_credentials`].
+//!   [`Testbed::hide_cni_kubeconfig`], [`Testbed::foreign_conflist`], [`Testbed::remove_calico_image`], [`Testbed::stick`],
+//!   [`Testbed::orphan_sandboxes`], [`Testbed::make_unready`], [`Testbed::stop_service`]. Of the cluster:
+//!   [`Testbed::delete_cluster_information`], [`Testbed::stop_api_server`], [`Testbed::restrict_pods`], and
+//!   [`Testbed::recreate_service_account`], [`Testbed::renew`]; after the last two, [`Testbed::heal_credentials`].
 //! - Wait with [`wait_until`], on a condition, with a limit.
 
 mod artefacts;
@@ -60,7 +62,10 @@ pub use artefacts::Artefacts;
 pub use calico_image::FORBIDDEN;
 pub use command::{Invocation, Output};
 pub use error::Error;
-pub use faults::{CNI_BINARY, CNI_KUBECONFIG, CONFLIST, Fault, Renewal};
+pub use faults::{
+    CNI_BINARY, CNI_KUBECONFIG, CONFLIST, ClusterFault, FOREIGN_CONFLIST, Fault, Foreign, Renewal,
+    Sandbox,
+};
 pub use inventory::Inventory;
 pub use layout::{Layout, sources};
 pub use lease::{ClusterLock, NodeLease};

@@ -2,13 +2,20 @@
 
 use super::Testbed;
 use super::error::Error;
-use super::faults::{ASIDE, HIDDEN, UNREADY};
+use super::faults::{
+    ASIDE, CALICO_IMAGES, FOREIGN_BRIDGE, FOREIGN_CONFLIST, HIDDEN, STUCK, UNREADY, import_images,
+};
 use super::node::{Node, Service};
 use super::wait::wait_until;
 use std::time::Duration;
 
 /// How long a node may take to work again after a repair.
 const LIMIT: Duration = Duration::from_secs(90);
+
+/// Removes what other faults, and a doctor that was killed, leave on a node.
+const LEFTOVERS: &str = r#"rm -f "$1" /etc/cni/net.d/00-kubectl-calico-*
+[ ! -e "/sys/class/net/$2" ] || /usr/sbin/ip link delete "$2"
+rm -rf "$3""#;
 
 impl Testbed {
     /// Makes sure that a node works: services run, Calico's files are in place and accepted, the Node is Ready. Quick if it does.
@@ -19,7 +26,11 @@ impl Testbed {
             }
         }
         node.remove(UNREADY)?;
-        let mut touched = false;
+        node.script(LEFTOVERS, &[FOREIGN_CONFLIST, FOREIGN_BRIDGE, STUCK])?;
+        let mut touched = !has_calico_images(node)?;
+        if touched {
+            import_images(node)?;
+        }
         for (path, _) in HIDDEN {
             let aside = format!("{path}{ASIDE}");
             if node.has(&aside)? {
@@ -36,18 +47,12 @@ impl Testbed {
     /// Deletes the node's calico-node pod and waits for the next one, which writes Calico's files anew.
     pub fn restart_calico_node(&self, node: &Node) -> Result<(), Error> {
         let before = self.calico_node_uid(node)?;
-        let select = calico_node_of(node);
-        let mut delete = vec!["delete", "pod", "--wait=false"];
-        delete.extend(select.iter().map(String::as_str));
-        self.kubectl(&delete)?;
+        delete_calico_node(self, node)?;
         let what = format!("a new calico-node is Ready on {}", node.name());
         wait_until(&what, LIMIT, || {
             let uid = self.calico_node_uid(node).map_err(|error| error.to_string())?;
-            let ready = self.calico_node_field(
-                node,
-                "{.items[*].status.conditions[?(@.type==\"Ready\")].status}",
-            );
-            let ready = ready.map_err(|error| error.to_string())?;
+            let ready = "{.items[*].status.conditions[?(@.type==\"Ready\")].status}";
+            let ready = calico_node_field(self, node, ready).map_err(|error| error.to_string())?;
             if uid.is_empty() || uid == before || ready != "True" {
                 Err(format!("uid {uid}, Ready {ready}"))
             } else {
@@ -63,15 +68,33 @@ impl Testbed {
     }
 
     fn calico_node_uid(&self, node: &Node) -> Result<String, Error> {
-        self.calico_node_field(node, "{.items[*].metadata.uid}")
+        calico_node_field(self, node, "{.items[*].metadata.uid}")
     }
+}
 
-    fn calico_node_field(&self, node: &Node, jsonpath: &str) -> Result<String, Error> {
-        let select = calico_node_of(node);
-        let mut what = vec!["pod"];
-        what.extend(select.iter().map(String::as_str));
-        self.field(&what, jsonpath)
-    }
+/// One field of the node's calico-node pod.
+pub(super) fn calico_node_field(
+    testbed: &Testbed,
+    node: &Node,
+    jsonpath: &str,
+) -> Result<String, Error> {
+    let select = calico_node_of(node);
+    let mut what = vec!["pod"];
+    what.extend(select.iter().map(String::as_str));
+    testbed.field(&what, jsonpath)
+}
+
+/// Deletes the node's calico-node pod; the DaemonSet makes another one.
+pub(super) fn delete_calico_node(testbed: &Testbed, node: &Node) -> Result<(), Error> {
+    let select = calico_node_of(node);
+    let mut delete = vec!["delete", "pod", "--wait=false"];
+    delete.extend(select.iter().map(String::as_str));
+    testbed.kubectl(&delete).map(drop)
+}
+
+fn has_calico_images(node: &Node) -> Result<bool, Error> {
+    let listed = node.check(&["/usr/bin/ctr", "-n", "k8s.io", "images", "ls", "-q"])?;
+    Ok(CALICO_IMAGES.iter().all(|(image, _)| listed.lines().any(|line| line == *image)))
 }
 
 /// Asks the API server what Calico's plugin asks it, with the node's own credentials.

@@ -48,6 +48,7 @@ func run(in cniplugin.Input) error {
 		NodenameFile: "/var/lib/calico/nodename",
 		MTUFile:      "/var/lib/calico/mtu",
 		Addresses:    cniplugin.Pool{Dir: "/var/lib/calico/standin-ipam", Lock: "/var/run/calico/ipam.lock"},
+		StuckDir:     "/var/run/calico/standin-del-fails",
 		Wiring:       wiring{},
 		Log:          log,
 	}

@@ -2,9 +2,11 @@ package cniplugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -27,13 +29,20 @@ type Plugin struct {
 	MTUFile string
 	// Addresses is where assigned addresses are kept.
 	Addresses Pool
-	Wiring    Wiring
-	Dial      Dial
-	Log       *calicolog.Logger
+	// StuckDir holds one file for each sandbox, named by its id, whose address a
+	// test does not let go.
+	StuckDir string
+	Wiring   Wiring
+	Dial     Dial
+	Log      *calicolog.Logger
 }
 
 // defaultMTU is used when neither the configuration nor calico-node chose one.
 const defaultMTU = 1500
+
+// errMaxRetries is what Calico's IPAM says when it cannot release an address
+// because its block changes at every attempt. It hits one sandbox and no other.
+var errMaxRetries = errors.New("Hit max retries")
 
 // Run carries out one command and prints its answer.
 func (p *Plugin) Run(ctx context.Context, in Input, out io.Writer) error {
@@ -118,6 +127,9 @@ func (p *Plugin) wire(ctx context.Context, client *kubeapi.Client, in Input, add
 func (p *Plugin) del(ctx context.Context, in Input) error {
 	if _, err := p.connect(ctx, in); err != nil {
 		return err
+	}
+	if _, err := os.Stat(filepath.Join(p.StuckDir, in.ContainerID)); err == nil {
+		return errMaxRetries
 	}
 	id := calicolog.Field{Key: "ContainerID", Value: in.ContainerID}
 	p.Log.Log(calicolog.Info, "k8s.go 608", "Cleaning up netns", id)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -105,6 +106,29 @@ func TestDelRemovesOnceAndIsIdempotent(t *testing.T) {
 	// The second DEL must leave the link alone: by then it may be that of a newer
 	// sandbox of the same pod.
 	b.expectTrace(t, askCluster, "disconnect "+hostnet.VethName("shop", "cart-1"), askCluster)
+}
+
+// A sandbox whose address cannot be released stays as it is; another one goes.
+func TestStuckSandbox(t *testing.T) {
+	b := newBench(t, healthy())
+	if text, _ := b.run("ADD"); text != "" {
+		t.Fatal(text)
+	}
+	stuck := filepath.Join(b.path("stuck"), "0a360b46")
+	b.plugin.StuckDir = filepath.Dir(stuck)
+	must(t, os.MkdirAll(b.plugin.StuckDir, 0o700))
+	must(t, os.WriteFile(stuck, nil, 0o600))
+	b.trace = nil
+	if text, _ := b.run("DEL"); text != "Hit max retries" {
+		t.Errorf("says %q", text)
+	}
+	b.expectTrace(t, askCluster)
+	must(t, os.Rename(stuck, stuck+"-of-another"))
+	b.trace = nil
+	if text, _ := b.run("DEL"); text != "" {
+		t.Errorf("says %q", text)
+	}
+	b.expectTrace(t, askCluster, "disconnect "+hostnet.VethName("shop", "cart-1"))
 }
 
 func TestFailedAddGivesTheAddressBack(t *testing.T) {

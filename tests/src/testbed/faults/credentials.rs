@@ -1,86 +1,17 @@
-//! Breaks things, the way they break in the field.
+//! Faults of the credentials: of one node, and of all of them.
 
-use super::error::Error;
-use super::node::{Node, Service};
-use super::repair::has_good_credentials;
-use super::token::{self, Claims};
-use super::wait::wait_until;
-use super::{ClusterLock, Testbed, certificates, node_files};
+use super::{CNI_KUBECONFIG, Fault, Undo};
+use crate::testbed::error::Error;
+use crate::testbed::node::{Node, Service};
+use crate::testbed::repair::has_good_credentials;
+use crate::testbed::token::{self, Claims};
+use crate::testbed::wait::wait_until;
+use crate::testbed::{ClusterLock, Testbed, certificates, node_files};
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
-/// The kubeconfig of Calico's CNI plugin on a node.
-pub const CNI_KUBECONFIG: &str = "/etc/cni/net.d/calico-kubeconfig";
-/// Calico's CNI configuration on a node.
-pub const CONFLIST: &str = "/etc/cni/net.d/10-calico.conflist";
-/// Calico's CNI plugin on a node.
-pub const CNI_BINARY: &str = "/opt/cni/bin/calico";
-
-/// Files that faults move away, and what that does.
-pub(crate) const HIDDEN: [(&str, &str); 3] = [
-    (CONFLIST, "conflist moved away"),
-    (CNI_BINARY, "CNI plugin moved away"),
-    (CNI_KUBECONFIG, "CNI kubeconfig moved away"),
-];
-/// What such a file is called meanwhile; it is no name that containerd reads.
-pub(crate) const ASIDE: &str = ".testbed-aside";
-
-/// While this file is there, the stand-in for calico-node says that it is not ready (standin/README.md).
-pub(super) const UNREADY: &str = "/var/run/calico/standin-unready";
-
 /// How long an expired token has been expired.
 const EXPIRED_SINCE: Duration = Duration::from_secs(3600);
-
-/// Something broken on a node, put right when dropped, also by a panicking test.
-#[derive(Debug)]
-#[must_use = "the fault is undone when this is dropped"]
-pub struct Fault {
-    node: Node,
-    undo: Option<Undo>,
-}
-
-/// How a node gets back what it had.
-#[derive(Debug)]
-enum Undo {
-    MoveBack(&'static str),
-    Write { path: &'static str, content: Vec<u8> },
-    Start(Service),
-    Remove(&'static str),
-}
-
-impl Fault {
-    /// Puts right what was broken; says if that fails.
-    pub fn undo(mut self) -> Result<(), Error> {
-        self.heal()
-    }
-
-    /// Leaves it broken: what the test does next repairs it.
-    pub fn forget(mut self) {
-        self.undo = None;
-    }
-
-    fn heal(&mut self) -> Result<(), Error> {
-        match self.undo.take() {
-            None => Ok(()),
-            // Who moved it back already, or replaced it, is not to be disturbed.
-            Some(Undo::MoveBack(path)) if self.node.has(path)? => {
-                self.node.remove(&format!("{path}{ASIDE}"))
-            }
-            // Renamed within the folder: containerd notices that, but not a file that is moved in from elsewhere.
-            Some(Undo::MoveBack(path)) => self.node.rename(&format!("{path}{ASIDE}"), path),
-            Some(Undo::Write { path, content }) => self.node.write(path, &content, "0600"),
-            Some(Undo::Remove(path)) => self.node.remove(path),
-            Some(Undo::Start(service)) => self.node.start_service(service),
-        }
-    }
-}
-
-impl Drop for Fault {
-    fn drop(&mut self) {
-        // The next one to lease the node repairs what this could not.
-        drop(self.heal());
-    }
-}
 
 /// What a re-initialised control plane has that is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,33 +52,6 @@ impl Testbed {
             expires,
         };
         replace_token(node, &before, &token::sign(self.layout(), claims)?)
-    }
-
-    /// Moves Calico's CNI plugin away.
-    pub fn hide_cni_binary(&self, node: &Node) -> Result<Fault, Error> {
-        hide(node, CNI_BINARY)
-    }
-
-    /// Moves Calico's CNI configuration away.
-    pub fn hide_conflist(&self, node: &Node) -> Result<Fault, Error> {
-        hide(node, CONFLIST)
-    }
-
-    /// Moves the CNI plugin's kubeconfig away.
-    pub fn hide_cni_kubeconfig(&self, node: &Node) -> Result<Fault, Error> {
-        hide(node, CNI_KUBECONFIG)
-    }
-
-    /// Makes the node's calico-node fail its readiness probe.
-    pub fn make_unready(&self, node: &Node) -> Result<Fault, Error> {
-        node.write(UNREADY, b"", "0644")?;
-        Ok(Fault { node: node.clone(), undo: Some(Undo::Remove(UNREADY)) })
-    }
-
-    /// Stops a service until the fault is undone.
-    pub fn stop_service(&self, node: &Node, service: Service) -> Result<Fault, Error> {
-        node.stop_service(service)?;
-        Ok(Fault { node: node.clone(), undo: Some(Undo::Start(service)) })
     }
 
     /// Re-initialises the control plane on the same etcd. Kubelets, kube-proxies and the administrator's kubeconfig follow a
@@ -240,11 +144,6 @@ impl Testbed {
             Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
         }))
     }
-}
-
-fn hide(node: &Node, path: &'static str) -> Result<Fault, Error> {
-    node.rename(path, &format!("{path}{ASIDE}"))?;
-    Ok(Fault { node: node.clone(), undo: Some(Undo::MoveBack(path)) })
 }
 
 fn replace_token(node: &Node, kubeconfig: &str, token: &str) -> Result<Fault, Error> {
