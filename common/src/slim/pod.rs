@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Metadata;
+use super::{LocalReference, Metadata};
 
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub struct PodSpec {
     pub containers: Vec<Container>,
     /// Init containers.
     pub init_containers: Vec<Container>,
+    /// Secrets that its images are pulled with.
+    pub image_pull_secrets: Vec<LocalReference>,
 }
 
 /// A container of a pod's spec.
@@ -51,6 +53,8 @@ pub struct PodStatus {
     pub phase: String,
     /// Why it is in that phase, e.g. `Evicted`.
     pub reason: String,
+    /// The same for a person.
+    pub message: String,
     /// Conditions.
     pub conditions: Vec<PodCondition>,
     /// Containers.
