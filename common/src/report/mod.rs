@@ -5,6 +5,7 @@ mod document;
 mod escape;
 mod layout;
 mod plan_text;
+mod remedy;
 mod text;
 #[cfg(test)]
 mod text_tests;

@@ -6,6 +6,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::escape::escape;
 use super::layout::{Mark, TextOptions, names, wrap};
+use super::remedy;
 use super::v1::{ClusterSummary, Report, RootReport};
 use crate::findings::{CheckState, Confidence, Finding, Severity, Unjudged};
 use crate::snapshot::GapReason;
@@ -116,17 +117,18 @@ fn pods(root: &RootReport, options: &TextOptions) -> String {
 }
 
 fn fix(finding: &Finding, options: &TextOptions) -> String {
-    if finding.remedy.is_none() {
+    let Some(name) = finding.remedy else {
         let line = format!("{} explain {}", options.program, finding.code);
         return options.block("next", &line);
-    }
-    let nodes = finding.nodes.len();
-    let (place, pace) = match nodes {
-        1 => (names(&finding.nodes), "about 20 s"),
-        n => (format!("{} nodes", super::number(n)), "one at a time, about 20 s each"),
     };
-    let mut out = options.block("fix", &format!("{} fix {}", options.program, finding.code));
-    out.push_str(&options.block("", &format!("restarts calico-node on {place}, {pace}; safe")));
+    let place = match finding.nodes.len() {
+        1 => names(&finding.nodes),
+        n => format!("{} nodes", super::number(n)),
+    };
+    let command = remedy::command(finding, name);
+    let mut out = options.block("fix", &format!("{} {command}", options.program));
+    let effect = remedy::effect(name, &place, finding.nodes.len() != 1);
+    out.push_str(&options.block("", &effect));
     out
 }
 

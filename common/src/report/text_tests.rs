@@ -179,3 +179,25 @@ fn thousands_of_nodes_stay_one_line() {
     assert!(text.contains("5,000 nodes"));
     assert!(text.lines().count() < 25);
 }
+
+#[test]
+fn every_remedy_says_what_it_does_and_how_freely() {
+    use RemedyName::{
+        FreeSandboxes, MoveAsideConfiguration, RecreatePods, RenewCniKubeconfig, RestartCalicoNode,
+        RestoreBinaries, RestoreConflist, Sweep,
+    };
+    for remedy in [
+        Sweep,
+        MoveAsideConfiguration,
+        RestoreBinaries,
+        RenewCniKubeconfig,
+        RestoreConflist,
+        RestartCalicoNode,
+        FreeSandboxes,
+        RecreatePods,
+    ] {
+        let line = super::remedy::effect(remedy, "node2", false);
+        assert_eq!(line.contains("; safe"), remedy == RestartCalicoNode, "{line}");
+        assert_eq!(line.contains("asks first"), remedy != RestartCalicoNode, "{line}");
+    }
+}
