@@ -5,9 +5,10 @@
 use common::calico::names::{CRD_GROUP, ROOT_CA_CONFIG_MAP};
 use common::checks::diagnose;
 use common::cluster::{Cluster, ConnectOptions, ListRequest};
+use common::execute::lease::Tenure;
 use common::execute::{
-    ClusterOperations, Consent, Executor, GuardFailure, Journal, Operations, Performed, Silent,
-    StopSwitch, SystemClock, new_plan_id,
+    ClusterOperations, Consent, Executor, GuardFailure, Journal, Operations, Performed, Prepared,
+    Silent, StopSwitch, SystemClock, new_plan_id,
 };
 use common::findings::Code;
 use common::node;
@@ -175,6 +176,7 @@ async fn carry_out(cluster: &Cluster, plan: &Plan) -> Result<(Outcome, String), 
         operations: &ClusterOperations::new(cluster),
         clock: &SystemClock::default(),
         journal: &mut journal,
+        tenure: &Tenure::unlimited(),
         reporter: &mut Silent,
         stop: &stop,
     };
@@ -238,7 +240,7 @@ fn a_plan_repairs_a_rejected_token_and_frees_the_same_pod() -> Done {
 
     // The same action again finds its pod replaced, and leaves the new one alone.
     let Action::Delete { object, uid: old } = &step.action else { panic!("{:?}", step.action) };
-    let again = runtime.block_on(operations.perform(&step.action))?;
+    let again = runtime.block_on(operations.perform(&step.action, &Prepared::default()))?;
     assert!(matches!(again, Performed::AlreadyRight(_)), "{again:?}");
     let guard = Guard::SameUid { object: object.clone(), uid: old.clone() };
     let guard = runtime.block_on(operations.guard(&guard));

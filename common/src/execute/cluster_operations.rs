@@ -1,24 +1,49 @@
-//! The executor's view of a real cluster: guards and actions by the API, observations by the API and by the probe in
-//! the node's own calico-node pod. Credentials never leave the node: the probe prints hashes and claims.
+//! The executor's view of a real cluster: guards and actions by the API, work on hosts through whoever reaches them,
+//! observations by the API, by the probe in the node's own calico-node pod, and from the host.
 
 use serde::Deserialize;
 
+use super::hosts::{Hosts, NoHosts};
 use super::observe::Observer;
-use super::{GuardFailure, ObserveError, Operations, PerformError, Performed};
+use super::{
+    GuardFailure, ObserveError, Operations, PerformError, Performed, Prepared, kubeconfig,
+};
 use crate::cluster::{ApiError, Cluster, Unreachable};
-use crate::plan::{Action, Condition, Guard, ObjectRef, Observed, describe};
+use crate::plan::{
+    Action, Condition, FileContent, Guard, HostOperation, ObjectRef, Observed, describe,
+};
 use crate::slim::Metadata;
 
 /// Looks at a cluster and changes it.
-#[derive(Clone, Copy, Debug)]
-pub struct ClusterOperations<'a> {
+#[derive(Debug)]
+pub struct ClusterOperations<'a, H = NoHosts> {
     cluster: &'a Cluster,
+    hosts: &'a H,
 }
 
 impl<'a> ClusterOperations<'a> {
-    /// Operations on this cluster.
+    /// Operations on this cluster, none on its hosts.
     pub fn new(cluster: &'a Cluster) -> Self {
-        Self { cluster }
+        Self { cluster, hosts: &NoHosts }
+    }
+}
+
+impl<'a, H: Hosts> ClusterOperations<'a, H> {
+    /// Operations on this cluster and on its hosts.
+    pub fn with_hosts(cluster: &'a Cluster, hosts: &'a H) -> Self {
+        Self { cluster, hosts }
+    }
+
+    /// What the file is to hold.
+    async fn content(&self, node: &str, content: &FileContent) -> Result<Prepared, PerformError> {
+        let bytes = match content {
+            FileContent::Text { text } => text.clone().into_bytes(),
+            FileContent::CniKubeconfig { server, namespace, service_account } => {
+                kubeconfig::fresh(self.cluster, server, namespace, service_account).await?
+            }
+            FileContent::Binary { name, source } => self.hosts.binary(node, name, source).await?,
+        };
+        Ok(Prepared::content(bytes))
     }
 
     async fn metadata(&self, object: &ObjectRef) -> Result<Option<Metadata>, GuardFailure> {
@@ -33,7 +58,7 @@ impl<'a> ClusterOperations<'a> {
     }
 }
 
-impl Operations for ClusterOperations<'_> {
+impl<H: Hosts> Operations for ClusterOperations<'_, H> {
     async fn guard(&self, guard: &Guard) -> Result<(), GuardFailure> {
         match guard {
             Guard::SameCluster { uid } => {
@@ -49,19 +74,32 @@ impl Operations for ClusterOperations<'_> {
         }
     }
 
-    async fn perform(&self, action: &Action) -> Result<Performed, PerformError> {
+    async fn prepare(&self, action: &Action) -> Result<Prepared, PerformError> {
+        match action {
+            Action::OnHost { node, operation: HostOperation::WriteFile { content, .. } } => {
+                self.content(node, content).await
+            }
+            Action::OnHost { .. } | Action::Delete { .. } => Ok(Prepared::default()),
+        }
+    }
+
+    async fn perform(
+        &self,
+        action: &Action,
+        prepared: &Prepared,
+    ) -> Result<Performed, PerformError> {
         match action {
             Action::Delete { object, uid } => {
                 deleted(self.cluster.delete(object, uid, false).await, object)
             }
-            Action::OnHost { .. } => {
-                Err(PerformError::Rejected("there is no way to the node's host".to_owned()))
+            Action::OnHost { node, operation } => {
+                self.hosts.operate(node, operation, prepared.bytes()).await
             }
         }
     }
 
     async fn observe(&self, condition: &Condition) -> Result<Observed, ObserveError> {
-        Ok(Observer::new(self.cluster).observe(condition, self.cluster.now()).await)
+        Ok(Observer::new(self.cluster, self.hosts).observe(condition, self.cluster.now()).await)
     }
 }
 

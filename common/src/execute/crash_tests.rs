@@ -1,6 +1,7 @@
 //! Kills a run at every point between two effects, and lets another one finish the work.
 
 use super::journal::{supersede, unfinished_runs};
+use super::lease::Tenure;
 use super::simulation::{Simulation, journal_of, once_given_up};
 use super::{Clock, Consent, Executor, Silent, StopSwitch};
 use crate::plan::{Outcome, RunResult};
@@ -15,6 +16,7 @@ async fn run(world: &mut Simulation, id: u64, directory: &std::path::Path) -> Op
         operations: &*world,
         clock: &*world,
         journal: &mut journal,
+        tenure: &Tenure::unlimited(),
         reporter: &mut Silent,
         stop: &stop,
     };

@@ -1,21 +1,29 @@
 //! Carries out plans: consent, journal, guards, action, verification. Only here is anything changed.
 //!
-//! What a run did is known from its journal even after `kill -9`. A later run does not continue an old journal: it
-//! plans anew from the cluster, where what is repaired yields no finding any more.
+//! What a run did is known from its journal even after `kill -9`. Whoever asks for the same repair again gets a new plan
+//! from what the cluster shows, where what is repaired yields no finding any more; whoever wants to go on with the old plan,
+//! or to take it back, does so by its journal.
 
 mod clock;
 mod cluster_operations;
 mod consent;
+mod hosts;
 pub mod journal;
+mod kubeconfig;
 pub mod lease;
 mod observe;
 mod operations;
 mod progress;
 mod run;
 mod stop;
+mod take_back;
 
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod host_crash_tests;
+#[cfg(test)]
+mod host_simulation;
 #[cfg(test)]
 mod run_tests;
 #[cfg(test)]
@@ -24,8 +32,9 @@ mod simulation;
 pub use clock::{Clock, SystemClock, new_plan_id};
 pub use cluster_operations::ClusterOperations;
 pub use consent::{Consent, Terminal};
+pub use hosts::{Hosts, NoHosts};
 pub use journal::Journal;
-pub use operations::{GuardFailure, ObserveError, Operations, PerformError, Performed};
+pub use operations::{GuardFailure, ObserveError, Operations, PerformError, Performed, Prepared};
 pub use progress::{Activity, Progress, Reporter, Silent};
 pub use run::Executor;
 pub use stop::{Stop, StopSwitch};

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::hosts::Hosts;
 use crate::calico::names::ROOT_CA_CONFIG_MAP;
 use crate::cluster::{ApiError, Cluster, ListRequest, Page};
 use crate::node;
@@ -20,13 +21,14 @@ const CALICO_NODE_SELECTOR: &str = "k8s-app in (calico-node,canal)";
 const SIGNING_KEYS_PATH: &str = "/openid/v1/jwks";
 
 /// One look at a cluster.
-pub(super) struct Observer<'a> {
+pub(super) struct Observer<'a, H> {
     cluster: &'a Cluster,
+    hosts: &'a H,
 }
 
-impl<'a> Observer<'a> {
-    pub(super) fn new(cluster: &'a Cluster) -> Self {
-        Self { cluster }
+impl<'a, H: Hosts> Observer<'a, H> {
+    pub(super) fn new(cluster: &'a Cluster, hosts: &'a H) -> Self {
+        Self { cluster, hosts }
     }
 
     /// What can be seen now of what the condition is about.
@@ -46,11 +48,13 @@ impl<'a> Observer<'a> {
                 let (found, host) = tokio::join!(self.node(node), self.host(node, now));
                 Observed { node: found, host, ..Observed::nothing(now) }
             }
-            Condition::CniBinariesPresent { node, .. }
-            | Condition::CalicoConfigurationFirst { node }
-            | Condition::ConfigurationGone { node, .. }
-            | Condition::SandboxesGone { node, .. } => {
+            Condition::CalicoConfigurationFirst { node }
+            | Condition::ConfigurationGone { node, .. } => {
                 Observed { host: self.host(node, now).await, ..Observed::nothing(now) }
+            }
+            // calico-node mounts neither the plugins nor the runtime's socket.
+            Condition::CniBinariesPresent { node, .. } | Condition::SandboxesGone { node, .. } => {
+                Observed { host: self.seen_from_host(node).await, ..Observed::nothing(now) }
             }
             Condition::ObjectGone { object, .. } => {
                 Observed { object_uid: self.uid(object).await, ..Observed::nothing(now) }
@@ -91,8 +95,25 @@ impl<'a> Observer<'a> {
         seen
     }
 
-    /// What the probe sees from the node's calico-node pod.
+    /// What the probe sees from the node's calico-node pod, else from the node's host.
     async fn host(&self, node: &str, now: Timestamp) -> Known<HostFacts> {
+        match self.seen_from_calico_node(node, now).await {
+            Known::Unknown(gap) => match self.seen_from_host(node).await {
+                Known::Unknown(other) if other.why == GapReason::NotAsked => Known::Unknown(gap),
+                seen => seen,
+            },
+            seen => seen,
+        }
+    }
+
+    async fn seen_from_host(&self, node: &str) -> Known<HostFacts> {
+        match self.hosts.probe(node).await {
+            Ok(body) => Known::Known(HostFacts::from_probe(node, &body).0),
+            Err(gap) => Known::Unknown(gap),
+        }
+    }
+
+    async fn seen_from_calico_node(&self, node: &str, now: Timestamp) -> Known<HostFacts> {
         let request =
             ListRequest { label_selector: Some(CALICO_NODE_SELECTOR.to_owned()), ..pods_on(node) };
         let seen = snapshot([self.list(&request, now).await], now);
@@ -240,7 +261,9 @@ mod tests {
     #[test]
     fn what_could_not_be_read_proves_nothing() {
         let forbidden = Err(Gap::new("cluster/pods.json", GapReason::Forbidden, "forbidden"));
-        assert!(matches!(settled(forbidden), Verdict::NotYet(_)));
+        assert!(matches!(settled(forbidden), Verdict::Forbidden(_)));
+        let late = Err(Gap::new("cluster/pods.json", GapReason::TimedOut, "no answer"));
+        assert!(matches!(settled(late), Verdict::NotYet(_)));
         // A pod that makes no sense may be the one that hangs.
         assert!(matches!(settled(Ok(pods_record(r#"{"metadata":7}"#))), Verdict::NotYet(_)));
     }

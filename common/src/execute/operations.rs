@@ -1,5 +1,9 @@
 //! What the executor needs of the world: a cluster, or a simulation of one.
 
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
 use crate::plan::{Action, Condition, Guard, Observed};
 
 /// Looks at the world and changes it. Every method ends by itself: whoever implements it limits its requests.
@@ -7,14 +11,49 @@ pub trait Operations {
     /// Whether the guard holds now.
     fn guard(&self, guard: &Guard) -> impl Future<Output = Result<(), GuardFailure>>;
 
+    /// Makes what the action needs and the plan does not hold: a token, the bytes of a program. Changes nothing.
+    fn prepare(&self, action: &Action) -> impl Future<Output = Result<Prepared, PerformError>>;
+
     /// Acts. Doing it again after it was done changes nothing.
-    fn perform(&self, action: &Action) -> impl Future<Output = Result<Performed, PerformError>>;
+    fn perform(
+        &self,
+        action: &Action,
+        prepared: &Prepared,
+    ) -> impl Future<Output = Result<Performed, PerformError>>;
 
     /// Looks at what the condition is about. What cannot be read may be unknown in the answer, or an error.
     fn observe(
         &self,
         condition: &Condition,
     ) -> impl Future<Output = Result<Observed, ObserveError>>;
+}
+
+/// What an action needs beside the plan. It may hold a token: it is never shown, and never kept.
+#[derive(Clone, Default)]
+pub struct Prepared(Option<Vec<u8>>);
+
+impl Prepared {
+    /// The content of a file.
+    pub fn content(bytes: Vec<u8>) -> Self {
+        Self(Some(bytes))
+    }
+
+    /// The content; none for an action that needs none.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        self.0.as_deref()
+    }
+
+    /// SHA-256 of the content, in hex. It tells nothing of a token in it.
+    pub fn sha256(&self) -> Option<String> {
+        let digest = Sha256::digest(self.0.as_deref()?);
+        Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Prepared({} bytes)", self.0.as_ref().map_or(0, Vec::len))
+    }
 }
 
 /// What an action came to.
@@ -43,9 +82,12 @@ pub enum GuardFailure {
 /// Why an action failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PerformError {
-    /// The cluster refused it: nothing was changed.
+    /// It failed, and is known not to go on. Mostly nothing was changed.
     #[error("{0}")]
     Rejected(String),
+    /// What was found there immediately before is not what the plan expects: nothing was done.
+    #[error("{0}")]
+    Refused(String),
     /// No answer came: it may have been carried out, or not. Only verification can tell.
     #[error("{0}; whether it was carried out is not known")]
     Unclear(String),

@@ -1,20 +1,25 @@
 //! Carries out a plan, step by step: guards, journal, action, verification. Stops at the first step that fails.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::journal::{Entry, JournalError};
+use super::lease::Tenure;
 use super::{
     Activity, Clock, Consent, GuardFailure, Journal, Operations, PerformError, Performed, Progress,
     Reporter, Stop,
 };
 use crate::plan::{
-    Applicability, Outcome, Plan, RunResult, Step, StepOutcome, StepState, Verdict, Verification,
-    Verified, describe, judge,
+    Applicability, Outcome, Plan, RunResult, Step, StepId, StepOutcome, StepState, Undo, Verdict,
+    Verification, Verified, describe, judge,
 };
 use crate::snapshot::without_secrets;
 
 /// Time between two looks at a condition.
 const POLL: Duration = Duration::from_secs(1);
+
+/// So many looks in a row must be forbidden: an API server that is just starting may refuse what it allows a moment later.
+const FORBIDDEN_LOOKS: u32 = 3;
 
 /// Everything a run needs.
 pub struct Executor<'a, O, C> {
@@ -22,8 +27,10 @@ pub struct Executor<'a, O, C> {
     pub operations: &'a O,
     /// Time.
     pub clock: &'a C,
-    /// The run's journal, fresh from [`Journal::create`].
+    /// The run's journal, fresh from [`Journal::create`] or from [`Journal::reopen`].
     pub journal: &'a mut Journal,
+    /// Whether nobody else may act.
+    pub tenure: &'a Tenure,
     /// Who wants to know.
     pub reporter: &'a mut dyn Reporter,
     /// The user's wish to stop.
@@ -31,18 +38,18 @@ pub struct Executor<'a, O, C> {
 }
 
 /// How a step ended, and whether the run goes on.
-struct Ended {
-    state: StepState,
+pub(super) struct Ended {
+    pub(super) state: StepState,
     /// None: the next step follows.
-    run: Option<RunResult>,
+    pub(super) run: Option<RunResult>,
 }
 
 impl Ended {
-    fn failed(why: impl AsRef<str>) -> Self {
+    pub(super) fn failed(why: impl AsRef<str>) -> Self {
         Self { state: StepState::Failed { why: scrub(why.as_ref()) }, run: Some(RunResult::Failed) }
     }
 
-    fn refused(why: impl AsRef<str>) -> Self {
+    pub(super) fn refused(why: impl AsRef<str>) -> Self {
         Self { run: Some(RunResult::Refused), ..Self::failed(why) }
     }
 
@@ -53,22 +60,40 @@ impl Ended {
 
 /// A step that is being carried out.
 #[derive(Clone, Copy)]
-struct Current<'a> {
-    number: usize,
-    of: usize,
-    step: &'a Step,
-    began: Duration,
+pub(super) struct Current<'a> {
+    pub(super) number: usize,
+    pub(super) of: usize,
+    pub(super) step: &'a Step,
+    pub(super) began: Duration,
+    /// An earlier attempt may have acted.
+    pub(super) again: bool,
 }
 
 impl<O: Operations, C: Clock> Executor<'_, O, C> {
     /// Carries `plan` out. Fails only when the journal cannot be kept: then nothing more is done, because nobody could
     /// tell what was.
-    pub async fn run(mut self, plan: &Plan, consent: Consent) -> Result<Outcome, JournalError> {
+    pub async fn run(self, plan: &Plan, consent: Consent) -> Result<Outcome, JournalError> {
+        self.go_on(plan, &BTreeMap::new(), consent).await
+    }
+
+    /// Carries out what is left of `plan`: steps that are done or were not needed are not done again. One that may have
+    /// acted is: doing it twice is doing it once.
+    pub async fn go_on(
+        mut self,
+        plan: &Plan,
+        states: &BTreeMap<StepId, StepState>,
+        consent: Consent,
+    ) -> Result<Outcome, JournalError> {
         consent.spend();
         let began = self.clock.elapsed();
         let mut steps: Vec<StepOutcome> = Vec::new();
         let mut result = None;
         for (index, step) in plan.steps.iter().enumerate() {
+            let before = states.get(&step.id);
+            if let Some(state @ (StepState::Done | StepState::Skipped { .. })) = before {
+                steps.push(outcome(step, state.clone()));
+                continue;
+            }
             if result.is_none() && self.stop.is_requested() {
                 result = Some(RunResult::Interrupted);
             }
@@ -77,7 +102,8 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
                 continue;
             }
             let began = self.clock.elapsed();
-            let current = Current { number: index + 1, of: plan.steps.len(), step, began };
+            let again = matches!(before, Some(StepState::Started | StepState::Failed { .. }));
+            let current = Current { number: index + 1, of: plan.steps.len(), step, began, again };
             let mut verified = Vec::new();
             let ended = self.step(current, &steps, &mut verified).await?;
             let done = StepOutcome {
@@ -118,13 +144,20 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
             if self.stop.is_requested() {
                 return Ok(Ended::interrupted(StepState::Pending));
             }
-            self.note(step, &StepState::Started)?;
-            self.tell(current, Activity::Acting);
-            match self.operations.perform(&step.action).await {
+            if let Some(why) = self.tenure.over() {
+                return Ok(Ended::failed(why));
+            }
+            match self.act(current).await? {
                 Ok(Performed::Acted) => {}
+                // An earlier attempt of this run did it.
+                Ok(Performed::AlreadyRight(_)) if is_to_be_undone(current) => {}
                 Ok(Performed::AlreadyRight(why)) => already = Some(why),
                 Err(PerformError::Rejected(why)) => {
                     return Ok(Ended::failed(format!("{}: {why}", describe::action(&step.action))));
+                }
+                Err(PerformError::Refused(why)) => {
+                    let what = describe::action(&step.action);
+                    return Ok(Ended::refused(format!("{what}: refused: {why}")));
                 }
                 Err(error @ PerformError::Unclear(_)) => unclear = Some(error.to_string()),
             }
@@ -147,6 +180,25 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
             None => StepState::Done,
         };
         Ok(Ended { state, run: None })
+    }
+
+    /// Writes down what is meant, and does it.
+    async fn act(
+        &mut self,
+        current: Current<'_>,
+    ) -> Result<Result<Performed, PerformError>, JournalError> {
+        let step = current.step;
+        self.note(step, &StepState::Started)?;
+        self.tell(current, Activity::Acting);
+        let prepared = match self.operations.prepare(&step.action).await {
+            Ok(prepared) => prepared,
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Some(sha256) = prepared.sha256() {
+            let at = self.clock.now();
+            self.journal.write(&Entry::Content { at, step: step.id.clone(), sha256 })?;
+        }
+        Ok(self.operations.perform(&step.action, &prepared).await)
     }
 
     /// Looks at all guards. `Some` when there is nothing to do any more; then the others were still looked at.
@@ -178,6 +230,7 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
         let limit = Duration::from_secs(wanted.within_seconds);
         let began = self.clock.elapsed();
         let mut why: Option<String> = None;
+        let mut forbidden = 0;
         loop {
             let elapsed = self.clock.elapsed().saturating_sub(began);
             let left = limit.saturating_sub(elapsed);
@@ -196,10 +249,19 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
                 () = self.stop.requested() => return Err(Ended::interrupted(StepState::Started)),
                 () = self.clock.sleep(left) => None,
             };
-            match seen.map(|seen| seen.map(|seen| judge(condition, &seen))) {
+            let verdict = seen.map(|seen| seen.map(|seen| judge(condition, &seen)));
+            forbidden =
+                if matches!(verdict, Some(Ok(Verdict::Forbidden(_)))) { forbidden + 1 } else { 0 };
+            match verdict {
                 Some(Ok(Verdict::Met)) => return Ok(()),
                 Some(Ok(Verdict::Failed(reason))) => return Err(Ended::failed(reason)),
-                Some(Ok(Verdict::NotYet(reason))) => why = Some(scrub(&reason)),
+                Some(Ok(Verdict::Forbidden(reason))) if forbidden >= FORBIDDEN_LOOKS => {
+                    let what = describe::condition(condition);
+                    return Err(Ended::failed(format!("cannot be verified: {what}: {reason}")));
+                }
+                Some(Ok(Verdict::NotYet(reason) | Verdict::Forbidden(reason))) => {
+                    why = Some(scrub(&reason));
+                }
                 Some(Err(error)) => why = Some(scrub(&error.to_string())),
                 None => continue,
             }
@@ -211,12 +273,12 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
         }
     }
 
-    fn note(&mut self, step: &Step, state: &StepState) -> Result<(), JournalError> {
+    pub(super) fn note(&mut self, step: &Step, state: &StepState) -> Result<(), JournalError> {
         let at = self.clock.now();
         self.journal.write(&Entry::Step { at, step: step.id.clone(), state: state.clone() })
     }
 
-    fn tell(&mut self, current: Current<'_>, activity: Activity<'_>) {
+    pub(super) fn tell(&mut self, current: Current<'_>, activity: Activity<'_>) {
         let Current { number, of, step, .. } = current;
         self.reporter.tell(&Progress { number, of, step, activity });
     }
@@ -239,12 +301,17 @@ fn inadmissible(step: &Step, before: &[StepOutcome]) -> Option<String> {
     Some(format!("{missing} must be done before"))
 }
 
+/// What this run changed must stay its own to take back, whichever of its attempts it was.
+fn is_to_be_undone(current: Current<'_>) -> bool {
+    current.again && matches!(current.step.undo, Undo::OnHost { .. })
+}
+
 /// Foreign text as it may be kept and shown: an error may quote what was sent.
-fn scrub(text: &str) -> String {
+pub(super) fn scrub(text: &str) -> String {
     without_secrets(text).into_owned()
 }
 
-fn outcome(step: &Step, state: StepState) -> StepOutcome {
+pub(super) fn outcome(step: &Step, state: StepState) -> StepOutcome {
     StepOutcome {
         id: step.id.clone(),
         title: step.title.clone(),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
 use super::journal::{Entry, read};
+use super::lease::Tenure;
 use super::simulation::{Faults, Simulation, journal_of};
 use super::{
     Consent, Executor, GuardFailure, PerformError, Progress, Reporter, Silent, StopSwitch,
@@ -41,6 +42,7 @@ async fn run(mut world: Simulation, change: impl FnOnce(&mut crate::plan::Plan))
         operations: &world,
         clock: &world,
         journal: &mut journal,
+        tenure: &Tenure::unlimited(),
         reporter: &mut lines,
         stop: &stop,
     };
@@ -175,11 +177,49 @@ async fn an_api_server_that_restarts_meanwhile_is_waited_for() {
 }
 
 #[tokio::test]
+async fn what_may_not_be_read_is_not_waited_for() {
+    let forbidden_looks = AtomicUsize::new(usize::MAX);
+    let ran = run(faulty(Faults { forbidden_looks, ..Faults::default() }), |_| {}).await;
+    assert_eq!(ran.outcome.result, RunResult::Failed);
+    assert!(ran.outcome.seconds < 5, "{} s", ran.outcome.seconds);
+    let reason = why(&ran.outcome.steps[0].state);
+    assert!(reason.starts_with("cannot be verified") && reason.contains("jane cannot"), "{reason}");
+    // A server that is just starting forbids for a moment what it then allows.
+    let forbidden_looks = AtomicUsize::new(2);
+    let ran = run(faulty(Faults { forbidden_looks, ..Faults::default() }), |_| {}).await;
+    assert_eq!(ran.outcome.result, RunResult::Done);
+}
+
+#[tokio::test]
+async fn a_run_that_lost_its_lease_begins_nothing() {
+    let world = Simulation::new(&["a"]);
+    let directory = tempfile::tempdir().unwrap();
+    let plan = world.plan(1);
+    let mut journal = journal_of(&plan, directory.path());
+    let path = journal.path().to_owned();
+    let (_switch, stop) = StopSwitch::new();
+    let executor = Executor {
+        operations: &world,
+        clock: &world,
+        journal: &mut journal,
+        tenure: &Tenure::lost_to("john@bastion/01OTHER"),
+        reporter: &mut Silent,
+        stop: &stop,
+    };
+    let outcome = executor.run(&plan, Consent::from_flag(true).unwrap()).await.unwrap();
+    assert_eq!((outcome.result, restarts(&world)), (RunResult::Failed, vec![0]));
+    assert!(why(&outcome.steps[0].state).contains("john@bastion/01OTHER"));
+    assert!(read(&path).unwrap().begun.is_empty());
+}
+
+#[tokio::test]
 async fn what_was_replaced_already_is_verified_but_not_done_again() {
     let world = Simulation::new(&["a"]);
     let plan = world.plan(1);
     // Somebody restarts calico-node between plan and run.
-    super::Operations::perform(&world, &plan.steps[0].action).await.unwrap();
+    super::Operations::perform(&world, &plan.steps[0].action, &super::Prepared::default())
+        .await
+        .unwrap();
     let ran = run(world, |it| it.steps = plan.steps.clone()).await;
     assert_eq!(ran.outcome.result, RunResult::Done);
     assert_eq!(why(&ran.outcome.steps[0].state), "it was replaced already");
@@ -201,6 +241,7 @@ async fn the_user_can_stop_a_run_while_it_waits() {
         operations: &world,
         clock: &world,
         journal: &mut journal,
+        tenure: &Tenure::unlimited(),
         reporter: &mut Silent,
         stop: &stop,
     };
@@ -226,6 +267,7 @@ async fn a_run_that_is_stopped_before_it_begins_does_nothing() {
         operations: &world,
         clock: &world,
         journal: &mut journal,
+        tenure: &Tenure::unlimited(),
         reporter: &mut Silent,
         stop: &stop,
     };

@@ -12,14 +12,15 @@ use tokio::sync::Notify;
 
 use super::journal::{Recorded, UnfinishedRun, read, unfinished_runs};
 use super::{
-    Clock, GuardFailure, Journal, ObserveError, Operations, PerformError, Performed, StopSwitch,
+    Clock, GuardFailure, Journal, ObserveError, Operations, PerformError, Performed, Prepared,
+    StopSwitch,
 };
 use crate::plan::{
     Action, Applicability, Condition, Guard, ObjectRef, Observed, Plan, PlanId, PodRef, Step,
     StepId, StepState, Target, Undo, Verification,
 };
 use crate::slim::{OwnerReference, Pod, PodCondition};
-use crate::snapshot::Known;
+use crate::snapshot::{Gap, GapReason, Known};
 
 /// One node: its calico-node pod, and a pod that hangs until that one was replaced.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +41,8 @@ pub(super) struct Faults {
     pub(super) observe_hangs: bool,
     /// So many looks fail before the first succeeds.
     pub(super) observe_errors: AtomicUsize,
+    /// So many looks are forbidden before the first is allowed.
+    pub(super) forbidden_looks: AtomicUsize,
     /// Stops the run at the so-many-th look.
     pub(super) stop_at_look: Option<(usize, StopSwitch)>,
 }
@@ -234,7 +237,15 @@ impl Operations for Simulation {
         }
     }
 
-    async fn perform(&self, action: &Action) -> Result<Performed, PerformError> {
+    async fn prepare(&self, _action: &Action) -> Result<Prepared, PerformError> {
+        Ok(Prepared::default())
+    }
+
+    async fn perform(
+        &self,
+        action: &Action,
+        _prepared: &Prepared,
+    ) -> Result<Performed, PerformError> {
         let Action::Delete { object, .. } = action else { panic!("not simulated: {action:?}") };
         let id = StepId(format!("restart-calico-node/{}", object.name));
         if let Some(recorded) = self.recorded() {
@@ -274,6 +285,12 @@ impl Operations for Simulation {
         else {
             return Err(ObserveError("not simulated".into()));
         };
+        let forbidden = &self.faults.forbidden_looks;
+        if forbidden.load(Ordering::SeqCst) > 0 {
+            forbidden.fetch_sub(1, Ordering::SeqCst);
+            let gap = Gap::new("cluster/pods.json", GapReason::Forbidden, "jane cannot list pods");
+            return Ok(Observed { pods: Known::Unknown(gap), ..Observed::nothing(self.now()) });
+        }
         let pods = Known::Known(self.pods(node));
         Ok(Observed { pods, ..Observed::nothing(self.now()) })
     }

@@ -53,6 +53,8 @@ pub enum Verdict {
     Met,
     /// It is not true, or could not be seen to be true; why, for a person.
     NotYet(String),
+    /// What it depends on may not be read: waiting does not help, unless the server is just starting. Why, for a person.
+    Forbidden(String),
     /// Waiting cannot make it true; why, for a person.
     Failed(String),
 }
@@ -96,7 +98,7 @@ pub fn judge(condition: &Condition, seen: &Observed) -> Verdict {
             Known::Absent => Verdict::Met,
             Known::Known(now) if now != uid => Verdict::Met,
             Known::Known(_) => Verdict::NotYet("it is still there".to_owned()),
-            Known::Unknown(gap) => Verdict::NotYet(unseen(gap)),
+            Known::Unknown(gap) => unknown(gap),
         },
     }
 }
@@ -106,12 +108,16 @@ fn with<T>(fact: &Known<T>, absent: &str, judge: impl FnOnce(&T) -> Verdict) -> 
     match fact {
         Known::Known(value) => judge(value),
         Known::Absent => Verdict::NotYet(absent.to_owned()),
-        Known::Unknown(gap) => Verdict::NotYet(unseen(gap)),
+        Known::Unknown(gap) => unknown(gap),
     }
 }
 
-fn unseen(gap: &Gap) -> String {
-    format!("{} could not be read: {}", gap.what, gap.detail)
+fn unknown(gap: &Gap) -> Verdict {
+    let unseen = format!("{} could not be read: {}", gap.what, gap.detail);
+    match gap.why {
+        GapReason::Forbidden => Verdict::Forbidden(unseen),
+        _ => Verdict::NotYet(unseen),
+    }
 }
 
 fn is_of(pod: &Pod, namespace: &str, daemon_set: &str, node: &str) -> bool {
@@ -163,7 +169,7 @@ fn credentials_accepted(host: &HostFacts, seen: &Observed) -> Verdict {
     with(&host.cni_kubeconfig, "there is no calico-kubeconfig on the node", |file| {
         match refusal(file, &seen.credentials, seen.now) {
             Known::Absent => Verdict::Met,
-            Known::Unknown(gap) => Verdict::NotYet(unseen(&gap)),
+            Known::Unknown(gap) => unknown(&gap),
             // calico-node asks for a token of this ServiceAccount: while there is none, no restart can help.
             Known::Known(Refusal::ServiceAccountRecreated { live: None, .. }) => {
                 Verdict::Failed("the CNI plugin's ServiceAccount does not exist".to_owned())
@@ -177,7 +183,7 @@ fn node_network_ready(name: &str, seen: &Observed) -> Verdict {
     let node = match &seen.node {
         Known::Known(node) => node,
         Known::Absent => return Verdict::Failed(format!("node {name} no longer exists")),
-        Known::Unknown(gap) => return Verdict::NotYet(unseen(gap)),
+        Known::Unknown(gap) => return unknown(gap),
     };
     match node.condition("Ready") {
         Some(ready) if ready.status == "True" => {}

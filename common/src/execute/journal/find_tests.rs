@@ -12,7 +12,7 @@ const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 fn step(name: &str, undo: Undo) -> Step {
     let operation = HostOperation::RestartUnit { unit: "kubelet.service".into() };
-    let condition = Condition::CniBinariesPresent { node: "n".into(), names: Vec::new() };
+    let condition = Condition::CalicoConfigurationFirst { node: "n".into() };
     Step {
         id: StepId(name.into()),
         title: name.into(),
@@ -108,6 +108,9 @@ fn only_what_may_have_acted_can_be_taken_back() {
     note(&mut journal, "b", StepState::Done);
     note(&mut journal, "c", StepState::Started);
     assert_eq!(undoable(), ["c"]);
+    note(&mut journal, "a", StepState::Failed { why: "a guard did not hold".into() });
+    assert_eq!(undoable(), ["c"], "it never began");
+    note(&mut journal, "a", StepState::Started);
     note(&mut journal, "a", StepState::Done);
     note(&mut journal, "c", StepState::Failed { why: "late".into() });
     assert_eq!(undoable(), ["a", "c"]);

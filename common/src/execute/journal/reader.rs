@@ -1,6 +1,6 @@
 //! Reads a journal, also one that a crash cut short.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ pub struct Recorded {
     pub began: Timestamp,
     /// The last known state of every step that left `Pending`.
     pub states: BTreeMap<StepId, StepState>,
+    /// The steps that ever began to act.
+    pub begun: BTreeSet<StepId>,
     /// Hashes of what each step was about to write, in hex, the newest last. A step that was tried again has several.
     pub contents: BTreeMap<StepId, Vec<String>>,
     /// How the run ended; none when it goes on or was cut off.
@@ -74,6 +76,7 @@ pub fn read(path: &Path) -> Result<Recorded, ReadError> {
         plan: *plan,
         began: at,
         states: BTreeMap::new(),
+        begun: BTreeSet::new(),
         contents: BTreeMap::new(),
         end: None,
         undo: None,
@@ -89,6 +92,9 @@ impl Recorded {
         match entry {
             Entry::Plan { .. } => {}
             Entry::Step { step, state, .. } => {
+                if state == StepState::Started {
+                    self.begun.insert(step.clone());
+                }
                 self.states.insert(step, state);
             }
             Entry::Content { step, sha256, .. } => {
@@ -112,7 +118,8 @@ impl Recorded {
     pub fn undoable(&self) -> Vec<&Step> {
         let acted = |step: &&Step| {
             let state = self.state(&step.id);
-            matches!(state, StepState::Started | StepState::Done | StepState::Failed { .. })
+            self.begun.contains(&step.id)
+                && matches!(state, StepState::Started | StepState::Done | StepState::Failed { .. })
         };
         let can = |step: &&Step| matches!(step.undo, Undo::OnHost { .. });
         self.plan.steps.iter().filter(acted).filter(can).collect()

@@ -125,6 +125,12 @@ impl Tenure {
         Self(None)
     }
 
+    /// That of a run whose Lease somebody else has.
+    #[cfg(test)]
+    pub(crate) fn lost_to(who: &str) -> Self {
+        Self(Some(watch::channel(Known::Lost(who.to_owned())).1))
+    }
+
     /// Why the run must not act any more; none while the Lease is its own.
     pub fn over(&self) -> Option<String> {
         let late = |why: &str| {

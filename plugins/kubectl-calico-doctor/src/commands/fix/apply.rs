@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 
 use common::cli::{Exit, Failure, Kind, OutputFormat};
 use common::cluster::Cluster;
+use common::execute::lease::Tenure;
 use common::execute::{
     Activity, ClusterOperations, Consent, Executor, Journal, Progress, Reporter, StopSwitch,
     SystemClock, Terminal, journal,
@@ -81,6 +82,7 @@ async fn execute(
         operations: &operations,
         clock: &SystemClock::default(),
         journal: &mut journal,
+        tenure: &Tenure::unlimited(),
         reporter: &mut reporter,
         stop: &stop,
     };
