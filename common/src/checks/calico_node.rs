@@ -2,11 +2,7 @@
 
 use super::Context;
 use crate::plan::RemedyName;
-use crate::slim::{ContainerStatus, Pod};
-use crate::snapshot::Known;
-
-/// Why a container waits that has not failed: everybody waits so for a while.
-const ON_ITS_WAY: [&str; 3] = ["", "ContainerCreating", "PodInitializing"];
+use crate::slim::Pod;
 
 impl<'a> Context<'a> {
     /// The calico-node pod of `node`, when its main container runs.
@@ -18,28 +14,7 @@ impl<'a> Context<'a> {
 
     /// Whether calico-node would come up on `node` if its pod were deleted now; else why not.
     pub(super) fn calico_node_can_start(&self, node: &str) -> Result<(), String> {
-        let Some(pod) = self.snapshot.calico_node_on(node) else {
-            return Err("there is no calico-node pod on it".to_owned());
-        };
-        let name = pod.full_name();
-        let Some(owner) = pod.metadata.controller().filter(|it| it.kind == "DaemonSet") else {
-            return Err(format!("calico-node pod {name} belongs to no DaemonSet"));
-        };
-        let sets = &self.snapshot.daemon_sets;
-        match sets.find("cluster/daemonsets.apps.json", |it| it.metadata.uid == owner.uid) {
-            Known::Absent => return Err(format!("DaemonSet {} no longer exists", owner.name)),
-            Known::Known(set) if set.metadata.deletion_timestamp.is_some() => {
-                return Err(format!("DaemonSet {} is being deleted", owner.name));
-            }
-            // Who cannot see it is told so by the step's own guard.
-            Known::Known(_) | Known::Unknown(_) => {}
-        }
-        match failing(pod) {
-            Some((container, reason)) => Err(format!(
-                "container {container} of calico-node pod {name} does not start: {reason}"
-            )),
-            None => Ok(()),
-        }
+        self.snapshot.calico_node_cannot_start(node).map_or(Ok(()), Err)
     }
 
     /// What rewrites a file that calico-node's init container writes: a restart where calico-node can start, else `instead`;
@@ -70,24 +45,12 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The first container that does not start, in the order in which they start, and what the kubelet says of it.
-fn failing(pod: &Pod) -> Option<(&str, String)> {
-    let status = &pod.status;
-    let failed = |it: &&ContainerStatus| {
-        it.state.waiting.as_ref().is_some_and(|state| !ON_ITS_WAY.contains(&state.reason.as_str()))
-    };
-    let one =
-        status.init_container_statuses.iter().chain(&status.container_statuses).find(failed)?;
-    let waiting = one.state.waiting.as_ref()?;
-    Some((&one.name, waiting.reason.clone()))
-}
-
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::slim::{ContainerState, DaemonSet, OwnerReference, StateDetail};
+    use crate::slim::{ContainerState, ContainerStatus, DaemonSet, OwnerReference, StateDetail};
     use crate::snapshot::{Coverage, Listing, Snapshot, SnapshotBuilder};
 
     fn waiting(name: &str, reason: &str) -> ContainerStatus {

@@ -84,7 +84,7 @@ fn without_an_address_no_file_is_written() {
     let plan = plan(&it, &diagnosis(vec![(rejected(&["node2"]), vec![])]), &[]);
     assert_eq!(plan.steps, []);
     let why = why(&plan);
-    assert!(why.contains("container calico-node waits: ErrImageNeverPull"), "{why}");
+    assert!(why.contains("does not start: ErrImageNeverPull"), "{why}");
     assert!(why.contains("the address of the API server is not known"), "{why}");
 }
 

@@ -120,12 +120,8 @@ fn on_this_node(
     node: &str,
 ) -> RemedyName {
     use RemedyName::{RenewCniKubeconfig, RestartCalicoNode, RestoreBinaries, RestoreConflist};
-    if !matches!(remedy, RestartCalicoNode | RenewCniKubeconfig | RestoreBinaries | RestoreConflist)
-    {
+    if remedy != RestartCalicoNode || snapshot.calico_node_cannot_start(node).is_none() {
         return remedy;
-    }
-    if snapshot.calico_node_cannot_start(node).is_none() {
-        return RestartCalicoNode;
     }
     match finding.code.0 {
         "CAL-CNI-001" | "CAL-CNI-002" => RestoreConflist,
