@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use common::bundle;
 use common::checks::diagnose;
-use common::cli::{Exit, FailOn, Failure, Kind, OutputFormat, verdict};
+use common::cli::{Exit, FailOn, Failure, Kind, OutputFormat, interrupted, verdict};
 use common::cluster::{ApiError, Cluster};
 use common::collect::{Outcome, Spinner, Want, collect_live};
 use common::findings::{Diagnosis, Severity};
@@ -68,11 +68,11 @@ pub(crate) async fn pour(session: &Session, cluster: &Cluster, sink: &mut dyn Si
     Box::pin(collect_live(cluster, Want::ALL, sink, &progress)).await
 }
 
-/// Ends with "interrupted" on ^C. What is given up so leaves nothing behind: looking creates nothing.
+/// Ends with "interrupted" on ^C or SIGTERM. What is given up so leaves nothing behind: looking creates nothing.
 pub(crate) async fn interruptible<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     tokio::select! {
         done = work => Ok(done),
-        _ = tokio::signal::ctrl_c() => {
+        () = interrupted() => {
             Err(Failure::new(Kind::Interrupted, "interrupted; nothing was changed"))
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use common::cli::{Exit, Failure, Kind, OutputFormat};
+use common::cli::{Exit, Failure, Kind, OutputFormat, interrupted};
 use common::cluster::Cluster;
 use common::execute::lease::Tenure;
 use common::execute::{
@@ -72,7 +72,8 @@ async fn execute(
         Journal::create(&directory, plan, jiff::Timestamp::now()).map_err(internal)?;
     let (switch, stop) = StopSwitch::new();
     let listener = tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
+        loop {
+            interrupted().await;
             switch.stop();
         }
     });
