@@ -40,3 +40,5 @@ pub const ROOT_CA_CONFIG_MAP: &str = "kube-root-ca.crt";
 pub const ROOT_CA_KEY: &str = "ca.crt";
 /// ConfigMap of a manifest install with the backend, the MTU and the conflist's template.
 pub const CALICO_CONFIG_MAP: &str = "calico-config";
+/// Label of an object that names the tool that manages it.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The node probe of kubectl-calico: it looks at a node and prints what it sees. It changes nothing, writes no file,
-# opens no connection and needs no argument.
+# needs no argument, and opens no connection but to the node's own container runtime and to the kubelet's health port
+# on the loopback address; both only on the host.
 #
 # It runs inside the calico-node container (by exec, read from standard input) or on the host (`sh probe.sh`), under any
 # POSIX shell. It uses the shell, sed and raw commands only; everything is interpreted later, elsewhere.
@@ -67,6 +68,17 @@ section_blanked() {
     read_clock
     began=$clock
     text=$($limit "$@" 2>&1 </dev/null)
+    rc=$?
+    print_section "$id" "$rc" "$(printf '%s\n' "$text" | blank_secrets)"
+}
+
+# The same for a function of this script, which puts $limit in front of what may hang: `timeout` runs programs only.
+section_by() {
+    id=$1
+    shift
+    read_clock
+    began=$clock
+    text=$("$@" 2>&1 </dev/null)
     rc=$?
     print_section "$id" "$rc" "$(printf '%s\n' "$text" | blank_secrets)"
 }
@@ -161,14 +173,15 @@ section_kubeconfig() {
 }
 
 list_directory() {
-    ls -lnA --full-time "$1" 2>/dev/null || ls -lnA "$1"
+    $limit ls -lnA --full-time "$1" 2>/dev/null || $limit ls -lnA "$1"
 }
 
+# The last $2 lines of file $1.
 end_of_log() {
     if command -v tail >/dev/null 2>&1; then
-        tail -n 200 "$1"
+        $limit tail -n "$2" "$1"
     else
-        sed -e ':a' -e '$q' -e '201,$D' -e 'N' -e 'ba' "$1"
+        $limit sed -e ':a' -e '$q' -e "$(($2 + 1)),\$D" -e 'N' -e 'ba' "$1"
     fi
 }
 
@@ -191,6 +204,191 @@ felix_is() {
     done
 }
 
+# ---- What only the host can see ----
+
+# Path of program $1 into $found.
+find_program() {
+    found=
+    for directory in /usr/local/sbin /usr/local/bin /usr/sbin /usr/bin /sbin /bin /opt/bin /var/lib/rancher/rke2/bin; do
+        if [ -x "$root$directory/$1" ]; then
+            found=$root$directory/$1
+            return 0
+        fi
+    done
+    # Below a made-up root, the programs of this machine do not count.
+    [ -z "$root" ] && found=$(command -v "$1" 2>/dev/null)
+}
+
+# crictl with the arguments given. Without a configuration of its own it is told the socket that exists; those of
+# special distributions come first, because they exist only where they are in use.
+cri() {
+    if find_program crictl; then
+        set -- "$found" "$@"
+    elif find_program k3s; then
+        set -- "$found" crictl "$@"
+    else
+        printf 'this host has no crictl\n'
+        return 127
+    fi
+    if [ ! -f "$root/etc/crictl.yaml" ]; then
+        for socket in k3s/containerd/containerd.sock k0s/containerd.sock crio/crio.sock cri-dockerd.sock \
+            containerd/containerd.sock; do
+            if [ -S "$root/run/$socket" ]; then
+                export CONTAINER_RUNTIME_ENDPOINT="unix://$root/run/$socket"
+                break
+            fi
+        done
+    fi
+    $limit "$@"
+}
+
+# What crictl prints as JSON, without indentation and without annotations: users keep whole manifests in those.
+cri_json() {
+    json=$(cri "$@" -o json 2>&1)
+    status=$?
+    printf '%s\n' "$json" | sed -e 's/^ *//' \
+        -e '/^"annotations": {$/,/^},\{0,1\}$/{' -e '/^"annotations": {$/b' -e '/^},\{0,1\}$/b' -e 'd' -e '}'
+    return $status
+}
+
+# Of processes called $1…: number, a space, the name. The kernel keeps 15 characters of it.
+processes() {
+    for directory in "$root"/proc/[0-9]*; do
+        name=
+        read -r name <"$directory/comm" || continue
+        for wanted; do
+            case $wanted in
+                "$name" | "$name"?*)
+                    [ "$name" = "$wanted" ] || [ "${#name}" -eq 15 ] || continue
+                    printf '%s %s\n' "${directory##*/}" "$wanted"
+                    ;;
+            esac
+        done
+    done 2>/dev/null
+    return 0
+}
+
+# State of the units $2… that are there. Where there is no systemd: the processes that are called like that.
+unit() {
+    if [ -d "$root/run/systemd/system" ] && find_program systemctl; then
+        $limit "$found" show --no-pager \
+            -p Id,LoadState,ActiveState,SubState,UnitFileState,Result,NRestarts,ExecMainStatus,StateChangeTimestamp "$@"
+        return
+    fi
+    printf 'no systemd\n'
+    processes "$@"
+}
+
+# What the kubelet answers about itself.
+kubelet_healthz() {
+    if find_program curl; then
+        $limit "$found" -sS -m 3 http://127.0.0.1:10248/healthz
+    elif find_program wget; then
+        $limit "$found" -q -T 3 -O - http://127.0.0.1:10248/healthz
+    else
+        printf 'this host has neither curl nor wget\n'
+        return 127
+    fi
+}
+
+# Where the container runtime looks for plugins and their configuration. Nothing else of its configuration is printed:
+# it may hold credentials of registries.
+runtime_config() {
+    for file in "$root"/etc/containerd/config.toml "$root"/etc/containerd/conf.d/*.toml \
+        "$root"/var/lib/rancher/k3s/agent/etc/containerd/config.toml \
+        "$root"/var/lib/rancher/rke2/agent/etc/containerd/config.toml \
+        "$root"/etc/crio/crio.conf "$root"/etc/crio/crio.conf.d/*; do
+        [ -f "$file" ] || continue
+        printf '# %s\n' "${file#"$root"}"
+        sed -n -e '/^[[:space:]]*\(bin_dirs\|plugin_dirs\)[[:space:]]*=[[:space:]]*\[[^]]*$/,/\]/p' \
+            -e '/^[[:space:]]*\(bin_dir\|bin_dirs\|plugin_dirs\|conf_dir\|network_dir\|cni_default_network\|max_conf_num\)[[:space:]]*=[^[]*$/p' \
+            -e '/^[[:space:]]*\(bin_dirs\|plugin_dirs\)[[:space:]]*=.*\]/p' "$file"
+    done
+    return 0
+}
+
+# Names and dates of the control plane's and the kubelet's certificates. Keys are not read, but for the kubelet's file,
+# which holds both, and of which openssl prints only the certificate.
+certificates() {
+    pki=$root/etc/kubernetes/pki
+    find_program openssl
+    for file in "$pki"/*.crt "$pki"/etcd/*.crt "$root"/var/lib/kubelet/pki/kubelet-client-current.pem \
+        "$root"/var/lib/kubelet/pki/kubelet.crt; do
+        [ -f "$file" ] || continue
+        printf 'file=%s\n' "${file#"$root"}"
+        [ -z "$found" ] || $limit "$found" x509 -noout -subject -issuer -startdate -enddate -in "$file"
+    done
+    if [ -z "$found" ]; then
+        printf 'this host has no openssl\n'
+        return 127
+    fi
+    return 0
+}
+
+# Sockets that listen on the ports of the API server, etcd (two) and the kubelet: 6443, 2379, 2380, 10250.
+listening() {
+    for file in "$root"/proc/net/tcp "$root"/proc/net/tcp6; do
+        [ ! -f "$file" ] || sed -n '/^ *[0-9]*: [0-9A-F]*:\(192B\|094B\|094C\|280A\) [0-9A-F]*:0000 0A /p' "$file"
+    done
+    return 0
+}
+
+# Which static pods there should be, and the flags of the API server and etcd that say which files and ports they use.
+static_pods() {
+    list_directory "$root/etc/kubernetes/manifests"
+    status=$?
+    for name in kube-apiserver etcd; do
+        file=$root/etc/kubernetes/manifests/$name.yaml
+        [ ! -f "$file" ] || sed -n -e 's/^ *- \(--\(secure-port\|etcd-servers\|tls-cert-file\|data-dir\|listen-client-urls\|cert-file\)=\)/\1/p' \
+            -e 's/^ *image: /image: /p' "$file"
+    done
+    return $status
+}
+
+# The end of the newest log of the API server's and etcd's containers.
+control_plane_logs() {
+    for directory in "$root"/var/log/pods/kube-system_kube-apiserver-*/kube-apiserver \
+        "$root"/var/log/pods/kube-system_etcd-*/etcd; do
+        [ -d "$directory" ] || continue
+        newest=$(ls -t "$directory" | sed -n '/^[0-9]*\.log$/{p;q;}')
+        [ -n "$newest" ] || continue
+        printf '# %s\n' "${directory#"$root"}/$newest"
+        end_of_log "$directory/$newest" 20
+    done
+    return 0
+}
+
+kubelet_log() {
+    if [ -d "$root/run/systemd/system" ] && find_program journalctl; then
+        $limit "$found" -u kubelet -u k3s -u k3s-agent -u rke2-server -u rke2-agent -n 30 --no-pager -o cat
+    elif [ -f "$root/var/log/kubelet.log" ]; then
+        end_of_log "$root/var/log/kubelet.log" 30
+    else
+        printf 'neither a journal nor /var/log/kubelet.log\n'
+        return 127
+    fi
+}
+
+probe_host() {
+    section_by ls-cni-bin list_directory "$root/opt/cni/bin"
+    section_by ls-var-lib-calico list_directory "$root/var/lib/calico"
+    section_by ls-run-netns list_directory "$root/run/netns"
+    section ip-netns-ids ip -j netns list-id
+    section_by runtime-config runtime_config
+    section_by crictl-pods cri_json pods
+    section_by crictl-ps cri_json ps -a
+    section_by unit-kubelet unit kubelet k3s k3s-agent rke2-server rke2-agent k0scontroller k0sworker
+    section_by unit-containerd unit containerd crio docker cri-docker
+    section_by kubelet-healthz kubelet_healthz
+    section_by kubelet-log kubelet_log
+    section swap cat "$root/proc/swaps"
+    section_by control-plane-processes processes kube-apiserver etcd kube-controller-manager kube-scheduler
+    section_by api-port listening
+    section_by ls-manifests static_pods
+    section_by certificates certificates
+    section_by control-plane-logs control_plane_logs
+}
+
 probe() {
     limit=
     if command -v timeout >/dev/null 2>&1 && timeout 5 true 2>/dev/null; then
@@ -209,10 +407,7 @@ probe() {
     section vantage printf '%s\n' "$vantage"
     section time date -u '+%Y-%m-%dT%H:%M:%SZ'
     section_kubeconfig "$net_d/calico-kubeconfig"
-    limit_kept=$limit
-    limit= # a function cannot be given to timeout
-    section ls-cni-net.d list_directory "$net_d"
-    limit=$limit_kept
+    section_by ls-cni-net.d list_directory "$net_d"
 
     count=0
     set --
@@ -233,20 +428,18 @@ probe() {
     felix_is felix.readiness felix-ready
     felix_is felix.liveness felix-live
 
-    limit=
-    if [ "$vantage" = host ]; then
-        section ls-cni-bin list_directory "$root/opt/cni/bin"
-    fi
     if [ -f "$root/var/log/calico/cni/cni.log" ]; then
-        section_blanked cni-log end_of_log "$root/var/log/calico/cni/cni.log"
+        section_by cni-log end_of_log "$root/var/log/calico/cni/cni.log" 200
     fi
-    section boot boot
-    limit=$limit_kept
+    section_by boot boot
 
     section ip-link ip -j -d link show
     section ip-addr ip -j addr show
     section ip-route ip -j route show
     section uname uname -a
+    if [ "$vantage" = host ]; then
+        probe_host
+    fi
 }
 
 if command -v sed >/dev/null 2>&1; then

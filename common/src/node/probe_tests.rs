@@ -220,6 +220,124 @@ fn a_command_that_hangs_is_ended() {
     assert_eq!(sections["felix.liveness"].rc, 0);
 }
 
+/// A program below the made-up root.
+fn program(root: &Path, path: &str, script: &str) {
+    write(root, path, script);
+    fs::set_permissions(root.join(path), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_host_shows_its_runtime_without_annotations() {
+    let root = tempfile::tempdir().unwrap();
+    program(
+        root.path(),
+        "usr/local/bin/crictl",
+        r#"#!/bin/sh
+echo "WARN[0000] no endpoint, said on $1" >&2
+case $1 in
+pods) cat <<'END'
+{
+  "items": [
+    {
+      "id": "a1",
+      "metadata": { "name": "web", "uid": "u1", "namespace": "shop", "attempt": 0 },
+      "state": "SANDBOX_READY",
+      "createdAt": "1795262400000000000",
+      "labels": {
+        "app.kubernetes.io/managed-by": "kubectl-calico"
+      },
+      "annotations": {
+        "a": "hunter2 },",
+        "b": "{"
+      },
+      "runtimeHandler": ""
+    },
+    { "id": "b1", "annotations": {}, "metadata": { "name": "x", "attempt": 0 } }
+  ]
+}
+END
+;;
+ps) echo '{ "containers": [ { "podSandboxId": "a1", "state": "CONTAINER_RUNNING" } ] }' ;;
+esac
+"#,
+    );
+    let config = "[plugins.x.registry.auth]\n  password = \"hunter2\"\n[plugins.x.cni]\n  bin_dir = \"/usr/lib/cni\"\n  conf_dir = \"/etc/cni/net.d\"\n";
+    write(root.path(), "etc/containerd/config.toml", config);
+    write(root.path(), "etc/crio/crio.conf", "plugin_dirs = [\n  \"/opt/cni/bin/\",\n]\n# x\n");
+    each(root.path(), |shell, _, text| {
+        assert!(!text.contains("hunter2"), "{shell}: {text}");
+        let (facts, _) = HostFacts::from_probe("n", text.as_bytes());
+        let Known::Known(sandboxes) = &facts.sandboxes else { panic!("{shell}: {text}") };
+        let seen: Vec<_> = sandboxes.iter().map(|it| (it.name.as_str(), it.running)).collect();
+        assert_eq!(seen, [("x", Some(0)), ("web", Some(1))], "{shell}");
+        assert_eq!(sandboxes[1].managed_by, "kubectl-calico", "{shell}");
+        let Known::Known(config) = &facts.runtime_config else { panic!("{shell}") };
+        assert_eq!(config[0].bin_dirs, ["/usr/lib/cni"], "{shell}");
+        assert_eq!(config[1].bin_dirs, ["/opt/cni/bin"], "{shell}");
+    });
+}
+
+#[test]
+fn a_control_plane_shows_what_is_wrong_with_it() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("run/systemd/system")).unwrap();
+    let unit =
+        "#!/bin/sh\nprintf 'Id=kubelet.service\\nLoadState=loaded\\nActiveState=failed\\n'\n";
+    program(root.path(), "usr/bin/systemctl", unit);
+    program(
+        root.path(),
+        "usr/bin/journalctl",
+        "#!/bin/sh\necho swap is on, token: abcdef.0123456789abcdef\n",
+    );
+    program(root.path(), "usr/bin/curl", "#!/bin/sh\necho refused\nexit 7\n");
+    program(
+        root.path(),
+        "usr/bin/openssl",
+        "#!/bin/sh\nprintf 'subject=CN = a\\nissuer=CN = b\\nnotBefore=Nov 20 12:00:00 2025 GMT\\nnotAfter=Nov 20 12:00:00 2026 GMT\\n'\n",
+    );
+    write(root.path(), "etc/kubernetes/pki/apiserver.crt", "x");
+    write(root.path(), "etc/kubernetes/pki/apiserver.key", "hunter2");
+    write(
+        root.path(),
+        "etc/kubernetes/manifests/etcd.yaml",
+        "    - --data-dir=/var/lib/etcd\n    - --initial-cluster=x\n    image: e:1\n",
+    );
+    write(root.path(), "proc/swaps", "Filename\n/dev/x\n");
+    write(root.path(), "proc/12/comm", "kube-controller\n");
+    write(root.path(), "proc/13/comm", "etcd\n");
+    write(root.path(), "proc/14/comm", "etc\n");
+    write(
+        root.path(),
+        "proc/net/tcp",
+        "  sl\n   3: 010B630A:192B 00000000:0000 0A 0:0\n   4: 010B630A:192B 00000000:0000 01 0:0\n   5: 010B630A:0050 00000000:0000 0A 0:0\n",
+    );
+    let logs = "var/log/pods/kube-system_kube-apiserver-n1_u/kube-apiserver";
+    write(root.path(), &format!("{logs}/9.log"), "old\n");
+    write(root.path(), &format!("{logs}/10.log"), "new Bearer hunter2\n@@end\n");
+    let newer = std::time::SystemTime::now() + std::time::Duration::from_secs(9);
+    fs::File::open(root.path().join(logs).join("10.log")).unwrap().set_modified(newer).unwrap();
+    each(root.path(), |shell, sections, text| {
+        assert!(!text.contains("hunter2"), "{shell}: {text}");
+        let (facts, _) = HostFacts::from_probe("n", text.as_bytes());
+        assert!(!facts.kubelet.known().unwrap().is_running(), "{shell}");
+        assert_eq!(facts.kubelet_healthy, Known::Known(false), "{shell}");
+        assert_eq!(facts.swap, Known::Known(true), "{shell}");
+        assert!(sections["kubelet-log"].text.contains("swap is on"), "{shell}");
+        let part = facts.control_plane.known().unwrap();
+        assert_eq!(part.has_manifest("etcd"), Some(true), "{shell}");
+        assert_eq!(part.flags.keys().collect::<Vec<_>>(), ["data-dir"], "{shell}");
+        let certificates = part.certificates.known().unwrap();
+        assert_eq!(certificates[0].not_after, "2026-11-20T12:00:00Z".parse().ok(), "{shell}");
+        assert_eq!(certificates.len(), 1, "{shell}");
+        assert!(part.runs("etcd") && part.runs("kube-controller-manager"), "{shell}: {text}");
+        assert_eq!(part.processes.known().unwrap().len(), 2, "{shell}");
+        assert_eq!(part.listening.known().unwrap().iter().collect::<Vec<_>>(), [&6443]);
+        let (file, lines) = part.log("kube-apiserver").unwrap();
+        assert!(file.ends_with("/10.log"), "{shell}: {file}");
+        assert_eq!(lines, ["new Bearer blanked", "@@end"], "{shell}");
+    });
+}
+
 /// Ids are a contract: what is printed is documented, and from which vantage.
 #[test]
 fn sections_are_those_of_the_document() {

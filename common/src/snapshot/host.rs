@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::probe::{self, ProbeFault};
 use super::{
-    Gap, GapReason, Known, NetworkConfiguration, Sandbox, Section, Sections, conflist, kubeconfig,
-    ls, sandbox,
+    ControlPlane, Gap, GapReason, Known, Link, NetworkConfiguration, RuntimeConfig, Sandbox,
+    Section, Sections, Service, conflist, control_plane, kubeconfig, link, ls, runtime_config,
+    sandbox, service,
 };
 use crate::calico::names::CONFLIST_NAME;
 
@@ -20,6 +21,8 @@ pub enum Vantage {
     Host,
     /// Inside the calico-node container: no /opt/cni/bin, no runtime socket, no kubelet log.
     CalicoNode,
+    /// Both, one after the other: what only one of them sees comes from that one.
+    Both,
 }
 
 /// Facts about one node, parsed from the probe's sections.
@@ -41,6 +44,26 @@ pub struct HostFacts {
     pub nodename: Known<String>,
     /// What Felix says of itself.
     pub felix: Known<FelixHealth>,
+    /// The node's clock.
+    pub time: Known<Timestamp>,
+    /// Network devices, sorted by name (section `ip-link`).
+    pub links: Known<Vec<Link>>,
+    /// Files of `/run/netns` (section `ls-run-netns`).
+    pub network_namespaces: Known<Vec<FileEntry>>,
+    /// Names of the network namespaces that have a number on the host (section `ip-netns-ids`).
+    pub namespace_ids: Known<BTreeMap<i32, String>>,
+    /// The service that runs the kubelet; absent when the host has none (section `unit-kubelet`).
+    pub kubelet: Known<Service>,
+    /// Whether the kubelet calls itself healthy (section `kubelet-healthz`).
+    pub kubelet_healthy: Known<bool>,
+    /// The container runtime's service (section `unit-containerd`).
+    pub container_runtime: Known<Service>,
+    /// Where the container runtime's configuration looks for plugins, per file that says so (section `runtime-config`).
+    pub runtime_config: Known<Vec<RuntimeConfig>>,
+    /// Whether swap is in use (section `swap`).
+    pub swap: Known<bool>,
+    /// What the host shows of the control plane.
+    pub control_plane: Known<ControlPlane>,
     /// All sections as they came, by id.
     #[serde(skip)]
     pub sections: BTreeMap<String, Section>,
@@ -126,6 +149,17 @@ impl HostFacts {
             conflists: reader.conflists(),
             nodename: reader.content("calico-nodename").map(|text| text.trim().to_owned()),
             felix: reader.felix(),
+            time: reader.time(),
+            links: reader.read("ip-link", link::parse),
+            network_namespaces: reader.directory("ls-run-netns"),
+            namespace_ids: reader.read("ip-netns-ids", link::namespaces),
+            kubelet: reader.content("unit-kubelet").and_then(service::parse),
+            kubelet_healthy: reader.kubelet_healthy(),
+            container_runtime: reader.content("unit-containerd").and_then(service::parse),
+            runtime_config: reader.content("runtime-config").map(runtime_config::parse),
+            // The first line is a heading.
+            swap: reader.content("swap").map(|text| text.lines().nth(1).is_some()),
+            control_plane: reader.control_plane(),
             sections: BTreeMap::new(),
         };
         (Self { sections, ..facts }, gaps)
@@ -168,9 +202,12 @@ fn fault_gap(path: &str, fault: &ProbeFault) -> Gap {
 
 /// Probes without section `vantage` (the recordings, and such as were made by hand) ran on the host.
 fn vantage(sections: &Sections) -> Vantage {
-    match sections.get("vantage") {
-        Some(section) if section.text.trim() == "calico-node" => Vantage::CalicoNode,
-        _ => Vantage::Host,
+    let text = sections.get("vantage").map(|section| section.text.as_str()).unwrap_or_default();
+    let says = |word: &str| text.lines().any(|line| line.trim() == word);
+    match (says("calico-node"), says("host")) {
+        (true, true) => Vantage::Both,
+        (true, false) => Vantage::CalicoNode,
+        (false, _) => Vantage::Host,
     }
 }
 
@@ -216,6 +253,8 @@ impl Reader<'_> {
         let why = match section.rc {
             // Of `timeout`, and of a command that it had to kill.
             124 | 137 => GapReason::TimedOut,
+            // Of the shell: there is no such program. Nobody could be asked.
+            127 => GapReason::NotAsked,
             _ if section.text.contains("ermission denied") => GapReason::Forbidden,
             _ => GapReason::Undecodable,
         };
@@ -229,10 +268,12 @@ impl Reader<'_> {
             // calico-node mounts net.d when its listing works; it never mounts the plugins' directory.
             // It writes its node's name itself, so where that is not, it is not on the host either.
             Vantage::CalicoNode if id == "calico-nodename" => true,
-            Vantage::CalicoNode => {
-                id == "calico-kubeconfig"
-                    && self.sections.get("ls-cni-net.d").is_some_and(|section| section.rc == 0)
+            Vantage::CalicoNode | Vantage::Both if id == "calico-kubeconfig" => {
+                self.sections.get("ls-cni-net.d").is_some_and(|section| section.rc == 0)
             }
+            Vantage::CalicoNode => false,
+            // calico-node has not asked for anything else that can be missing.
+            Vantage::Both => id != "ls-cni-net.d",
         }
     }
 
@@ -247,7 +288,8 @@ impl Reader<'_> {
 
     fn sandboxes(&self) -> Known<Vec<Sandbox>> {
         let id = "crictl-pods";
-        self.content(id).and_then(|text| match sandbox::parse(text) {
+        let containers = self.content("crictl-ps").known().copied();
+        self.content(id).and_then(|text| match sandbox::parse(text, containers) {
             Ok(sandboxes) => Known::Known(sandboxes),
             Err(error) => self.gap(id, GapReason::Undecodable, error.to_string()),
         })
@@ -259,6 +301,46 @@ impl Reader<'_> {
         let sums = self.sections.get(conflist::SUMS).map(|section| section.text.as_str());
         let sums = sums.map_or_else(|| self.content(conflist::SUMS), Known::Known);
         conflist::read(self.path, &listing, sums, |id| self.content(id))
+    }
+
+    fn read<T>(&self, id: &str, parse: impl FnOnce(&str, &str) -> Known<T>) -> Known<T> {
+        self.content(id).and_then(|text| parse(&format!("{}#{id}", self.path), text))
+    }
+
+    fn time(&self) -> Known<Timestamp> {
+        self.content("time").and_then(|text| match text.trim().parse() {
+            Ok(time) => Known::Known(time),
+            Err(_) => self.gap("time", GapReason::Undecodable, "no time"),
+        })
+    }
+
+    /// A refusal is an answer as well: nothing listens there.
+    fn kubelet_healthy(&self) -> Known<bool> {
+        let id = "kubelet-healthz";
+        match self.sections.get(id) {
+            Some(section) if section.rc == 0 => Known::Known(section.text.trim() == "ok"),
+            Some(section) if section.rc == 7 || section.text.contains("refused") => {
+                Known::Known(false)
+            }
+            _ => self.content(id).map(|_| false),
+        }
+    }
+
+    fn control_plane(&self) -> Known<ControlPlane> {
+        let ids = ["ls-manifests", "certificates", "control-plane-processes"];
+        if !ids.iter().any(|id| self.sections.contains_key(*id)) {
+            return self.content("ls-manifests").and_then(|_| Known::Absent);
+        }
+        let manifests = self.content("ls-manifests").map(control_plane::manifests);
+        let logs = self.content("control-plane-logs").map(control_plane::logs);
+        Known::Known(ControlPlane {
+            flags: manifests.known().map(|(_, flags)| flags.clone()).unwrap_or_default(),
+            manifests: manifests.map(|(files, _)| files),
+            certificates: self.content("certificates").map(control_plane::certificates),
+            processes: self.content("control-plane-processes").map(control_plane::processes),
+            listening: self.content("api-port").map(control_plane::listening),
+            logs: logs.known().cloned().unwrap_or_default(),
+        })
     }
 
     fn felix(&self) -> Known<FelixHealth> {
@@ -293,79 +375,5 @@ impl Reader<'_> {
             }
             None => self.gap(id, GapReason::NotAsked, "the probe has no such section"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn facts(text: &str) -> HostFacts {
-        HostFacts::from_probe("w1", text.as_bytes()).0
-    }
-
-    const LISTING: &str = "@@ls-cni-net.d rc=0 ms=1\n-rw------- 1 0 0 9 2026-11-21 12:03:47.6 +0000 10-calico.conflist\n@@end\n";
-    const NO_BIN: &str = "@@ls-cni-bin rc=2 ms=1\nls: cannot access '/opt/cni/bin': No such file or directory\n@@end\n";
-    const NO_CONFIG: &str =
-        "@@calico-kubeconfig rc=1 ms=1\ncat: x: No such file or directory\n@@end\n";
-
-    #[test]
-    fn absent_is_what_the_host_does_not_have() {
-        let facts = facts(&format!("{LISTING}{NO_BIN}{NO_CONFIG}"));
-        assert_eq!(facts.vantage, Vantage::Host);
-        assert_eq!(facts.cni_kubeconfig, Known::Absent);
-        assert_eq!(facts.binary("calico"), Known::Absent);
-        assert!(facts.conflist().known().is_some());
-    }
-
-    #[test]
-    fn calico_node_does_not_see_the_plugins() {
-        let from_pod = "@@vantage rc=0 ms=0\ncalico-node\n@@end\n";
-        let facts_with = facts(&format!("{from_pod}{LISTING}{NO_BIN}{NO_CONFIG}"));
-        assert_eq!(
-            facts_with.binary("calico").gap().map(|gap| &gap.why),
-            Some(&GapReason::NotAsked)
-        );
-        assert_eq!(facts_with.cni_kubeconfig, Known::Absent);
-        let unmounted = facts(&format!("{from_pod}{NO_CONFIG}"));
-        assert!(unmounted.cni_kubeconfig.gap().is_some(), "net.d may not be mounted");
-    }
-
-    #[test]
-    fn what_failed_otherwise_is_unknown() {
-        let why = |text: &str| facts(text).cni_kubeconfig.gap().map(|gap| gap.why.clone());
-        assert_eq!(why(""), Some(GapReason::NotAsked));
-        assert_eq!(
-            why("@@calico-kubeconfig rc=1 ms=1\ncat: x: Permission denied\n@@end\n"),
-            Some(GapReason::Forbidden)
-        );
-        assert_eq!(why("@@calico-kubeconfig rc=124 ms=1\n@@end\n"), Some(GapReason::TimedOut));
-        assert_eq!(why("@@calico-kubeconfig rc=0 ms=1\nclusters: ["), Some(GapReason::Undecodable));
-        assert_eq!(
-            why("@@calico-kubeconfig rc=0 ms=1\nclusters: [\n@@end\n"),
-            Some(GapReason::Undecodable)
-        );
-    }
-
-    #[test]
-    fn felix_speaks_for_itself() {
-        let health = |text: &str| facts(text).felix;
-        let good =
-            health("@@felix.readiness rc=0 ms=1\n@@end\n@@felix.liveness rc=0 ms=1\n@@end\n");
-        assert_eq!(good.known().unwrap().ready, Known::Known(true));
-        let bad = health("@@felix.readiness rc=1 ms=1\nnot ready: 503\n@@end\n");
-        let bad = bad.known().unwrap();
-        assert_eq!((&bad.ready, bad.says.as_str()), (&Known::Known(false), "not ready: 503"));
-        assert!(bad.live.gap().is_some());
-        assert!(health("@@felix.readiness rc=127 ms=1\n@@end\n").gap().is_some());
-        assert!(health("").gap().is_some());
-    }
-
-    #[test]
-    fn a_signature_is_not_kept() {
-        let text = "@@calico-kubeconfig rc=0 ms=1\nusers:\n- user:\n    token: eyJhIjoxfQ.eyJhIjoxfQ.c2lnbmF0dXJl\n@@end\n";
-        let facts = facts(text);
-        assert!(facts.cni_token().known().is_some());
-        assert!(!format!("{facts:?}").contains("c2lnbmF0dXJl"));
     }
 }

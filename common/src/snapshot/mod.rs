@@ -8,14 +8,18 @@ mod builder;
 #[cfg(test)]
 mod builder_tests;
 mod conflist;
+mod control_plane;
 mod coverage;
 mod facts;
 mod flavour;
 mod host;
+#[cfg(test)]
+mod host_tests;
 mod install;
 mod keys;
 mod known;
 mod kubeconfig;
+mod link;
 mod list;
 mod listing;
 mod ls;
@@ -23,9 +27,11 @@ mod path;
 mod probe;
 mod record;
 mod redaction;
+mod runtime_config;
 mod sandbox;
 mod scrub;
 mod secret;
+mod service;
 
 use std::collections::BTreeMap;
 
@@ -34,19 +40,23 @@ use serde::Serialize;
 
 pub use builder::{KINDS, SnapshotBuilder};
 pub use conflist::{CalicoPlugin, ConfigurationProblem, NetworkConfiguration};
+pub use control_plane::{Certificate, ControlPlane, STATIC_PODS};
 pub use coverage::{Coverage, Form};
 pub use host::{CniKubeconfig, FelixHealth, FileEntry, HostFacts, TokenFacts, Vantage};
 pub use install::{Install, InstallMethod};
 pub use keys::SigningKeys;
 pub use known::{Gap, GapReason, Known};
+pub use link::{Link, Vxlan};
 pub use list::value as parse_document;
 pub use listing::Listing;
 pub use path::gap_matches;
 pub use probe::{ProbeFault, Section, Sections, parse as parse_probe};
 pub use record::{Extent, Provenance, Record, RecordKey, Resource, Sink};
 pub use redaction::redact_object;
+pub use runtime_config::RuntimeConfig;
 pub use sandbox::Sandbox;
 pub use secret::{REDACTED, without_secrets};
+pub use service::{Service, Unit};
 
 use crate::calico::credentials::ClusterCredentials;
 use crate::calico::{ClusterInformation, IpPool, names};
