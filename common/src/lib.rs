@@ -18,6 +18,8 @@ pub mod cluster;
 #[cfg(feature = "live")]
 pub mod collect;
 #[cfg(feature = "live")]
+pub mod download;
+#[cfg(feature = "live")]
 pub mod execute;
 pub mod findings;
 #[cfg(feature = "live")]

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod document;
+mod download;
 mod escape;
 mod layout;
 mod plan_text;
@@ -13,6 +14,7 @@ pub mod v1;
 
 pub use catalogue::{CatalogueEntry, catalogue, table};
 pub use document::{json, yaml};
+pub use download::{DownloadReport, DownloadedFile};
 pub use escape::escape;
 pub use layout::{TextOptions, number};
 pub use plan_text::{outcome, plan};

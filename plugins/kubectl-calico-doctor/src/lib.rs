@@ -14,7 +14,7 @@ use common::report::v1::Report;
 use common::report::{json, yaml};
 use jiff::Timestamp;
 
-use commands::{check, checks, collect, completion, explain, fix};
+use commands::{check, checks, collect, completion, download, explain, fix};
 
 /// Diagnoses and repairs a Calico install
 ///
@@ -44,6 +44,8 @@ enum Verb {
     Fix(fix::FixFlags),
     /// Writes what check would look at into a bundle, without secrets: collect -o FILE.tar.gz
     Collect(collect::CollectFlags),
+    /// Fetches, verifies and keeps manifests, CRDs and the archive of a Calico release, for repairs without a network
+    Download(download::DownloadFlags),
     /// Explains a finding's code: what it means, how sure, what to do, what not to do
     Explain(explain::ExplainFlags),
     /// Lists all checks
@@ -113,6 +115,7 @@ async fn dispatch(
         Some(Verb::Check(flags)) => check::run(session, &flags).await,
         Some(Verb::Fix(flags)) => fix::run(session, &flags).await,
         Some(Verb::Collect(flags)) => collect::run(session, &flags, output).await,
+        Some(Verb::Download(flags)) => download::run(session, &flags).await,
         Some(Verb::Explain(flags)) => explain::run(session, &flags),
         Some(Verb::Checks) => checks::run(session),
         Some(Verb::Completion(flags)) => completion::run(session, &flags),
