@@ -2,6 +2,7 @@
 
 pub mod expectation;
 pub mod fake_api;
+pub mod https_server;
 pub mod program;
 #[cfg(unix)]
 pub mod story;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use common::checks::Need;
-use common::cli::{Exit, Failure, Kind, OutputFormat};
+use common::cli::{Exit, Failure, Kind, OutputFormat, interrupted};
 use common::collect::{Quiet, Want, collect_live};
 use common::download::{
     Bar, Cache, Done, Download, DownloadError, Fetcher, FileState, Import, Proof, ReleaseFile,
@@ -23,8 +23,8 @@ const MIRROR_HELP: &str = "A mirror holds one folder per version, with the names
   URL/v3.28.4/release-v3.28.4.tgz
   URL/v3.28.4/manifests/calico.yaml, crds.yaml, …
 
-What is in the cache and still verifies is not fetched again: then no connection is made. An interrupted
-download goes on where it ended.";
+What is in the cache and still verifies is not fetched again: then no
+connection is made. An interrupted download goes on where it ended.";
 
 #[derive(Args, Clone, Debug)]
 #[command(after_help = MIRROR_HELP)]
@@ -103,28 +103,12 @@ async fn until_interrupted<T>(
 ) -> Result<T, Failure> {
     tokio::select! {
         done = Box::pin(work) => Ok(done),
-        () = stop_signal() => Err(Failure::new(
+        () = interrupted() => Err(Failure::new(
             Kind::Interrupted,
             format!("interrupted; what has arrived of {version} is kept"),
         )
         .hint(format!("{} download --version {version} goes on from there", session.program))),
     }
-}
-
-/// ^C, or what a service manager or a shell's `kill` sends.
-async fn stop_signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    drop(tokio::signal::ctrl_c().await);
 }
 
 fn authority(file: Option<&Path>) -> Result<Option<Vec<u8>>, Failure> {
