@@ -30,6 +30,8 @@ pub const CONFLIST_NAME: &str = "10-calico.conflist";
 pub const CALICO_CONFLIST_NAMES: [&str; 2] = [CONFLIST_NAME, "10-canal.conflist"];
 /// Environment variable of install-cni that overrides [`CONFLIST_NAME`].
 pub const CONFLIST_NAME_VARIABLE: &str = "CNI_CONF_NAME";
+/// Environment variable of calico-node that says where Calico's objects are stored.
+pub const DATASTORE_VARIABLE: &str = "DATASTORE_TYPE";
 /// Names of configurations that we lay there ourselves, for as long as a repair takes, begin so: before all others.
 pub const OWN_CONFIGURATION_PREFIX: &str = "00-kubectl-calico-";
 /// Plugins that install-cni writes and Calico cannot do without.

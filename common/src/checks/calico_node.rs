@@ -1,5 +1,7 @@
 //! What checks ask about calico-node on a node: whether it runs, and whether it would come up again.
 
+use jiff::Timestamp;
+
 use super::Context;
 use crate::plan::RemedyName;
 use crate::slim::Pod;
@@ -10,6 +12,14 @@ impl<'a> Context<'a> {
         let pod = self.snapshot.calico_node_on(node)?;
         let runs = pod.status.container_statuses.iter().any(|it| it.state.running.is_some());
         (runs && !pod.is_terminating()).then_some(pod)
+    }
+
+    /// Since when the main container of calico-node runs on `node`.
+    pub(super) fn calico_node_runs_since(&self, node: &str) -> Option<Timestamp> {
+        let pod = self.running_calico_node(node)?;
+        let running =
+            pod.status.container_statuses.iter().filter_map(|it| it.state.running.as_ref());
+        running.filter_map(|it| it.started_at).max()
     }
 
     /// Whether calico-node would come up on `node` if its pod were deleted now; else why not.
@@ -47,8 +57,6 @@ impl<'a> Context<'a> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::slim::{ContainerState, ContainerStatus, DaemonSet, OwnerReference, StateDetail};
     use crate::snapshot::{Coverage, Listing, Snapshot, SnapshotBuilder};

@@ -25,6 +25,7 @@ mod acc;
 mod calico_node;
 mod cni;
 mod ins;
+mod node_files;
 mod pod;
 mod registry;
 mod run;

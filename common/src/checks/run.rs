@@ -101,9 +101,15 @@ fn state_of(out: &Findings) -> CheckState {
 fn explained_by(key: &str) -> &'static [&'static str] {
     match key {
         "unauthorized" | "certificate-not-trusted" => &["CAL-CNI-006"],
-        "plugin-missing" => &["CAL-CNI-004"],
-        "cni-not-initialized" => &["CAL-CNI-001"],
-        "nodename-missing" => &["CAL-WRK-001"],
+        "plugin-missing" => &["CAL-CNI-003", "CAL-CNI-004", "CAL-CNI-005"],
+        "cni-not-initialized" => &["CAL-CNI-001", "CAL-CNI-002", "CAL-CNI-003"],
+        "other-plugin" | "no-network-info" => &["CAL-CNI-003"],
+        "kubeconfig-missing" => &["CAL-CNI-002"],
+        "forbidden" => &["CAL-CNI-007"],
+        "node-not-found" => &["CAL-CNI-008"],
+        "nodename-missing" => &["CAL-CNI-009", "CAL-WRK-001"],
+        "api-unreachable" => &["CAL-CNI-010"],
+        "datastore-locked" => &["CAL-CNI-011"],
         _ => &[],
     }
 }
@@ -152,7 +158,7 @@ fn overlap(cause: &Finding, symptom: &Finding) -> bool {
 
 /// Which pods hang because of it, and what will happen elsewhere.
 fn consequence(snapshot: &Snapshot, finding: &Finding, symptoms: &[Finding]) -> String {
-    if !matches!(finding.code.0, "CAL-CNI-001" | "CAL-CNI-004" | "CAL-CNI-006") {
+    if !finding.code.0.starts_with("CAL-CNI-") {
         return String::new();
     }
     let mut by_node: BTreeMap<&str, (usize, usize)> = BTreeMap::new();

@@ -11,7 +11,9 @@ mod workload;
 
 pub use event::{Event, EventSource, ObjectReference};
 pub use metadata::{Metadata, OwnerReference};
-pub use node::{ContainerImage, Node, NodeCondition, NodeInfo, NodeSpec, NodeStatus, Taint};
+pub use node::{
+    ContainerImage, Node, NodeAddress, NodeCondition, NodeInfo, NodeSpec, NodeStatus, Taint,
+};
 pub use pod::{
     Container, ContainerState, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus, StateDetail,
 };

@@ -43,6 +43,8 @@ pub struct Taint {
 pub struct NodeStatus {
     /// Conditions.
     pub conditions: Vec<NodeCondition>,
+    /// Addresses.
+    pub addresses: Vec<NodeAddress>,
     /// System facts.
     pub node_info: NodeInfo,
     /// Images on the node: the fifty largest.
@@ -55,6 +57,17 @@ pub struct NodeStatus {
 pub struct ContainerImage {
     /// Its names, by tag and by digest.
     pub names: Vec<String>,
+}
+
+/// An address of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeAddress {
+    /// `InternalIP`, `Hostname`, …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The address.
+    pub address: String,
 }
 
 /// A condition of a node.

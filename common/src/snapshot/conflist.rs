@@ -80,8 +80,13 @@ impl NetworkConfiguration {
             None | Some(ConfigurationProblem::NoPlugin) => {
                 self.plugins.iter().any(|plugin| plugin == "calico")
             }
-            Some(_) => CALICO_CONFLIST_NAMES.contains(&self.file.as_str()),
+            Some(_) => self.has_calicos_name(),
         }
+    }
+
+    /// True for the names that installs of Calico and Canal give the file, whatever it holds.
+    pub fn has_calicos_name(&self) -> bool {
+        CALICO_CONFLIST_NAMES.contains(&self.file.as_str())
     }
 
     /// True for what this program lays there itself for as long as a repair takes.

@@ -1,4 +1,5 @@
 //! Access to the cluster.
 
+pub(super) mod node_unseen;
 pub(super) mod rbac_too_narrow;
 pub(super) mod unreachable;

@@ -41,7 +41,7 @@ check! {
 fn run(context: &Context<'_>, out: &mut Findings) {
     let mut said: BTreeMap<&str, Vec<Hanging<'_>>> = BTreeMap::new();
     for one in hanging(context) {
-        if matches!(one.cause, TextCause::PluginMissing { .. }) {
+        if is_ours(context, &one) {
             said.entry(one.pod.spec.node_name.as_str()).or_default().push(one);
         }
     }
@@ -61,6 +61,17 @@ fn run(context: &Context<'_>, out: &mut Findings) {
             out.report(finding);
         }
     }
+}
+
+/// False for a runtime that looks in another directory (CAL-CNI-005), and for a plugin that only another network's
+/// configuration asks for, because it comes first (CAL-CNI-003).
+fn is_ours(context: &Context<'_>, one: &Hanging<'_>) -> bool {
+    let TextCause::PluginMissing { plugin, path } = &one.cause else { return false };
+    let all = context.configurations(&one.pod.spec.node_name);
+    let first = all.known().and_then(|all| all.first());
+    let of_another = first.is_some_and(|it| !it.is_calico() && it.plugins.contains(plugin));
+    let is_calicos = CNI_BINARIES.contains(&plugin.as_str());
+    !of_another && (!is_calicos || context.looks_where_plugins_are(path))
 }
 
 fn listing<'a>(context: &Context<'a>, node: &str) -> Option<&'a [FileEntry]> {

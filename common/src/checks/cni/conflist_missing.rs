@@ -44,6 +44,10 @@ fn run(context: &Context<'_>, out: &mut Findings) {
     for node in context.linux_nodes() {
         let Some(condition) = uninitialized(node) else { continue };
         let name = node.metadata.name.as_str();
+        if reads_nonsense_first(context, name) {
+            // CAL-CNI-002, or -003 when it is not Calico's, says which file.
+            continue;
+        }
         if context.running_calico_node(name).is_none() && !is_lost(context, name) {
             let why = "calico-node does not run there, so the file was perhaps never written";
             let what = format!("nodes/{name}/probe.txt");
@@ -65,6 +69,19 @@ fn is_lost(context: &Context<'_>, node: &str) -> bool {
     context.calico_node_can_start(node).is_err() && context.has_had_a_network(node)
 }
 
+/// True when the file that the runtime reads first is of no use to it: then it takes none of the others either.
+fn reads_nonsense_first(context: &Context<'_>, node: &str) -> bool {
+    let all = context.configurations(node);
+    let first = all.known().and_then(|all| all.first());
+    first.is_some_and(|it| it.problem.is_some() && it.is_read())
+}
+
+/// False when the directory was listed, and no configuration in it is Calico's.
+fn has_calicos(context: &Context<'_>, node: &str) -> bool {
+    let all = context.configurations(node);
+    all.known().is_none_or(|all| all.iter().any(|it| it.is_calico()))
+}
+
 /// The Ready condition, when it says that the runtime has no network configuration.
 fn uninitialized(node: &Node) -> Option<&NodeCondition> {
     let ready = node.condition("Ready")?;
@@ -75,14 +92,16 @@ fn uninitialized(node: &Node) -> Option<&NodeCondition> {
 fn finding(context: &Context<'_>, node: &str, condition: &NodeCondition) -> Finding {
     let listing = context.snapshot.host(node).and_then(|facts| facts.cni_config_dir.as_ref());
     let (key, text, confidence) = match &listing {
-        Known::Known(files) if files.iter().any(is_configuration) => (
-            "not-loaded",
-            "a configuration is there, but the container runtime does not see it".to_owned(),
-            Confidence::Certain,
-        ),
+        Known::Known(files) if files.iter().any(is_configuration) && has_calicos(context, node) => {
+            (
+                "not-loaded",
+                "a configuration is there, but the container runtime does not see it".to_owned(),
+                Confidence::Certain,
+            )
+        }
         Known::Known(_) | Known::Absent => (
             "missing",
-            format!("/etc/cni/net.d holds no CNI configuration; {CONFLIST_NAME} is gone"),
+            format!("/etc/cni/net.d holds no configuration of Calico; {CONFLIST_NAME} is gone"),
             Confidence::Certain,
         ),
         Known::Unknown(_) => (

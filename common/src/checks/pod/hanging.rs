@@ -181,11 +181,18 @@ fn is_disproved(context: &Context<'_>, node: &str, cause: &TextCause) -> bool {
     match cause {
         TextCause::Unauthorized => judge_credentials(context, node) == Known::Absent,
         TextCause::CertificateNotTrusted => trusts_the_server(context, node),
-        TextCause::PluginMissing { plugin, .. } => {
+        TextCause::PluginMissing { plugin, path } => {
             let facts = context.snapshot.host(node).and_then(|it| it.cni_bin_dir.as_ref());
-            facts.known().is_some_and(|files| files.iter().any(|file| &file.name == plugin))
+            // A runtime that looks elsewhere does not see what is there now.
+            context.looks_where_plugins_are(path)
+                && facts.known().is_some_and(|files| files.iter().any(|file| &file.name == plugin))
         }
         TextCause::NotInitialized => is_ready(context, node),
+        TextCause::DatastoreLocked => context.datastore_is_ready() == Some(true),
+        TextCause::KubeconfigMissing => {
+            let facts = context.snapshot.host(node).and_then(|it| it.cni_kubeconfig.as_ref());
+            facts.known().is_some()
+        }
         _ => false,
     }
 }
@@ -212,11 +219,14 @@ fn may_be_a_hiccup(
             | TextCause::PluginMissing { .. }
             | TextCause::NotInitialized
     );
-    let is_young = |it: &Hanging<'_>| {
-        let created = it.pod.metadata.creation_timestamp;
-        created.is_some_and(|at| context.now.duration_since(at) < CREATION_PATIENCE)
-    };
-    phase == Phase::Creating && !has_own_check && pods.iter().all(is_young)
+    phase == Phase::Creating && !has_own_check && pods.iter().all(|it| is_young(context, it))
+}
+
+/// True for a pod that cannot start and was made a moment ago.
+pub(in crate::checks) fn is_young(context: &Context<'_>, it: &Hanging<'_>) -> bool {
+    let created = it.pod.metadata.creation_timestamp;
+    it.phase == Phase::Creating
+        && created.is_some_and(|at| context.now.duration_since(at) < CREATION_PATIENCE)
 }
 
 fn finding(cause: &TextCause, pods: &[Hanging<'_>], wording: &Wording) -> Finding {

@@ -26,6 +26,15 @@ pub enum TextCause {
     NotInitialized,
     /// `/var/lib/calico/nodename` is missing: calico-node never got that far.
     NodenameMissing,
+    /// `calico-kubeconfig` is missing.
+    KubeconfigMissing,
+    /// Calico looks for its node under a name that the cluster does not know.
+    NodeNotFound {
+        /// That name.
+        node: String,
+    },
+    /// The configuration that the runtime took gives a pod no network: a no-op stands before the real one.
+    NoNetworkInfo,
     /// Calico's CRDs are gone.
     ResourceMissing,
     /// The ServiceAccount may not read Calico's objects.
@@ -58,6 +67,9 @@ impl TextCause {
             Self::PluginMissing { .. } => "plugin-missing",
             Self::NotInitialized => "cni-not-initialized",
             Self::NodenameMissing => "nodename-missing",
+            Self::KubeconfigMissing => "kubeconfig-missing",
+            Self::NodeNotFound { .. } => "node-not-found",
+            Self::NoNetworkInfo => "no-network-info",
             Self::ResourceMissing => "resource-missing",
             Self::Forbidden => "forbidden",
             Self::ApiUnreachable { .. } => "api-unreachable",
@@ -75,7 +87,10 @@ impl TextCause {
             | Self::CertificateNotTrusted
             | Self::PluginMissing { .. }
             | Self::NotInitialized
-            | Self::NodenameMissing => true,
+            | Self::NodenameMissing
+            | Self::KubeconfigMissing
+            | Self::NodeNotFound { .. }
+            | Self::NoNetworkInfo => true,
             Self::CertificateInvalid
             | Self::ResourceMissing
             | Self::Forbidden
@@ -104,6 +119,13 @@ impl TextCause {
             Self::NotInitialized => "the container runtime has no CNI configuration".to_owned(),
             Self::NodenameMissing => {
                 "/var/lib/calico/nodename is missing: calico-node has not started there".to_owned()
+            }
+            Self::KubeconfigMissing => "the CNI plugin's kubeconfig is missing".to_owned(),
+            Self::NodeNotFound { node } => {
+                format!("Calico looks for a node \"{node}\", which the cluster does not know")
+            }
+            Self::NoNetworkInfo => {
+                "the configuration that the container runtime took gives pods no network".to_owned()
             }
             Self::ResourceMissing => {
                 "the API server does not know Calico's objects (CRDs gone?)".to_owned()
@@ -135,6 +157,8 @@ static UNREACHABLE: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r#"Get "https?://([^/"]{1,256})/[^"]*": (?:dial tcp|context deadline exceeded|net/http|EOF|http2|read tcp)"#,
     )
 });
+static NODE_NOT_FOUND: LazyLock<Option<Regex>> =
+    LazyLock::new(|| pattern(r#"nodes "([^"]{1,253})" not found"#));
 static FAILED_PLUGIN: LazyLock<Option<Regex>> =
     LazyLock::new(|| pattern(r#"plugin type="([^"]{1,64})" failed \((?:add|delete)\)"#));
 static SANDBOX_ID: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"\b[0-9a-f]{64}\b"));
@@ -181,6 +205,15 @@ pub fn classify(text: &str) -> TextCause {
     }
     if text.contains("Calico is currently not ready to process requests") {
         return TextCause::DatastoreLocked;
+    }
+    if text.contains("failed to find network info for sandbox") {
+        return TextCause::NoNetworkInfo;
+    }
+    if text.contains("calico-kubeconfig: no such file") {
+        return TextCause::KubeconfigMissing;
+    }
+    if let Some(found) = NODE_NOT_FOUND.as_ref().and_then(|it| it.captures(&text)) {
+        return TextCause::NodeNotFound { node: found[1].to_owned() };
     }
     if text.contains("No free blocks") || text.contains("failed to request IPv4 addresses") {
         return TextCause::AddressesExhausted;
@@ -243,6 +276,32 @@ mod tests {
                 r#"plugin type="calico" failed (add): error getting ClusterInformation: Get "https://10.96.0.1:443/apis/x": dial tcp 10.96.0.1:443: connect: connection refused"#
             ),
             TextCause::ApiUnreachable { server: "10.96.0.1:443".into() }
+        );
+    }
+
+    #[test]
+    fn texts_about_names_and_files_are_known() {
+        assert_eq!(
+            classify(
+                r#"plugin type="calico" failed (add): failed to request IPv4 addresses: resource does not exist: Node(web-1) with error: nodes "web-1" not found"#
+            ),
+            TextCause::NodeNotFound { node: "web-1".into() }
+        );
+        assert_eq!(
+            classify(
+                r#"plugin type="calico" failed (add): stat /etc/cni/net.d/calico-kubeconfig: no such file or directory"#
+            ),
+            TextCause::KubeconfigMissing
+        );
+        assert_eq!(
+            classify(r#"failed to find network info for sandbox "abc""#),
+            TextCause::NoNetworkInfo
+        );
+        assert_eq!(
+            classify(
+                r#"plugin type="calico" failed (delete): stat /var/lib/calico/nodename: no such file or directory: check that the calico/node container is running and has mounted /var/lib/calico/"#
+            ),
+            TextCause::NodenameMissing
         );
     }
 
