@@ -1,5 +1,6 @@
 //! Reaching a node: the probe, run through its calico-node pod. It creates nothing.
 
+pub mod host;
 pub mod pod;
 #[cfg(test)]
 mod probe_tests;
