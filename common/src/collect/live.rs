@@ -4,8 +4,8 @@ use futures::stream::{self, StreamExt};
 use serde::Deserialize;
 
 use super::ask::{Answer, Ask};
-use super::probes::{self, ProbeAnswer};
-use super::{Progress, Want};
+use super::probes;
+use super::{HostProbes, Progress, Want};
 use crate::calico::names::{
     CRD_GROUP, MANIFEST_NAMESPACE, OPERATOR_NAMESPACE, ROOT_CA_CONFIG_MAP, V3_GROUP,
 };
@@ -44,6 +44,28 @@ pub async fn collect_live(
     sink: &mut dyn Sink,
     progress: &dyn Progress,
 ) -> Outcome {
+    collect(cluster, want, None, sink, progress).await
+}
+
+/// As [`collect_live`], and looks at hosts through node pods. It may be dropped at any point, too, but only closing the
+/// pods' owner deletes them.
+pub async fn collect_with_hosts(
+    cluster: &Cluster,
+    want: Want,
+    hosts: &HostProbes,
+    sink: &mut dyn Sink,
+    progress: &dyn Progress,
+) -> Outcome {
+    collect(cluster, want, Some(hosts), sink, progress).await
+}
+
+async fn collect(
+    cluster: &Cluster,
+    want: Want,
+    hosts: Option<&HostProbes>,
+    sink: &mut dyn Sink,
+    progress: &dyn Progress,
+) -> Outcome {
     progress.stage("asking the API server for its version", None);
     let version = Ask::Raw("/version").send(cluster).await;
     if let Some(error) = version.error.clone().filter(ApiError::is_fatal) {
@@ -68,8 +90,8 @@ pub async fn collect_live(
     not_served(want, groups, sink);
     let mut probed = 0;
     if want.probes {
-        for answer in probes::run(cluster, &seen, progress).await {
-            probed += usize::from(matches!(answer, ProbeAnswer::Text(_)));
+        for answer in probes::run(cluster, &seen, hosts, progress).await {
+            probed += usize::from(answer.text.is_some());
             answer.pour(sink);
         }
     }

@@ -41,6 +41,12 @@ pub(super) fn targets(seen: &Snapshot) -> BTreeMap<String, Target<'_>> {
         .collect()
 }
 
+/// How this one node is probed, whether it would be picked or not.
+pub(super) fn target_of<'a>(seen: &'a Snapshot, name: &str) -> Target<'a> {
+    let node = seen.nodes.items.iter().find(|node| node.metadata.name == name);
+    target(node, agents(seen).get(name).copied())
+}
+
 /// The calico-node pod of each node; one that is being deleted only when there is no other.
 fn agents(seen: &Snapshot) -> BTreeMap<&str, &Pod> {
     let mut agents: BTreeMap<&str, &Pod> = BTreeMap::new();

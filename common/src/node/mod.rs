@@ -1,4 +1,4 @@
-//! Reaching a node: the probe, run through its calico-node pod. It creates nothing.
+//! Reaching a node: the probe, run through its calico-node pod, which creates nothing, or through a node pod.
 
 pub mod host;
 pub mod pod;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::cluster::{ApiError, Cluster, ExecRequest};
 use crate::slim::Pod;
+use pod::{HostRun, NodePod, NodePodError, Repeat};
 
 /// The probe, as an administrator may read and run it (`--print-script`).
 pub const PROBE_SCRIPT: &str = include_str!("probe.sh");
@@ -18,6 +19,9 @@ pub const PROBE_CONTAINER: &str = "calico-node";
 
 /// Time that the probe of one node may take; it usually takes a fraction of a second.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same on the host, where there is more to look at.
+pub const HOST_PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Largest output of a probe in bytes: some forty full sections.
 const PROBE_LIMIT: usize = 10 * 1024 * 1024;
@@ -49,6 +53,30 @@ pub async fn probe(cluster: &Cluster, pod: &Pod) -> Result<Vec<u8>, ApiError> {
         attempted: format!("probe node {} through {}", pod.spec.node_name, pod.full_name()),
         message: format!("the probe ended with exit code {}: {said}", output.exit_code),
     })
+}
+
+/// Runs the probe on the host itself and gives its text. Of a node whose kubelet the API server cannot reach, only the
+/// first sections may come, because a termination message is short: the last one is then cut off.
+///
+/// # Errors
+/// When the script cannot be run, does not end in time, or prints something that is no probe.
+pub async fn probe_host(pod: &NodePod) -> Result<Vec<u8>, NodePodError> {
+    let run = HostRun {
+        script: PROBE_SCRIPT.as_bytes(),
+        limit_bytes: PROBE_LIMIT,
+        timeout: HOST_PROBE_TIMEOUT,
+        repeat: Repeat::Always,
+    };
+    let output = pod.run_on_host(&run).await?;
+    if output.exit_code == 0 && output.stdout.starts_with(b"@@vantage ") {
+        return Ok(output.stdout);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.lines().next_back().unwrap_or_default();
+    Err(NodePodError::Api(ApiError::Other {
+        attempted: format!("probe node {} through {}", pod.node(), pod.full_name()),
+        message: format!("the probe ended with exit code {}: {said}", output.exit_code),
+    }))
 }
 
 /// The first section is always the vantage, and every section is ended.

@@ -95,13 +95,11 @@ impl Ledger {
         };
         let uid = if uid.is_empty() {
             // The creation gave no answer. Its name is ours alone.
-            match cluster.get_json(&object).await.map_err(left)? {
-                Some(found) => uid_of(&found).to_owned(),
-                None => {
-                    self.forget(&object);
-                    return Ok(());
-                }
-            }
+            let Some(found) = cluster.get_json(&object).await.map_err(left)? else {
+                self.forget(&object);
+                return Ok(());
+            };
+            uid_of(&found).to_owned()
         } else {
             uid
         };
