@@ -37,7 +37,7 @@ fn script(text: &str) -> HostRun<'_> {
 
 /// Names of our pods that exist, of this run only: other tests have theirs.
 fn existing(testbed: &Testbed, pods: &NodePods) -> Result<String, Box<dyn Error>> {
-    let run = format!("kubectl-calico/run={}", pods.options().run.0.to_lowercase());
+    let run = format!("kubectl-calico/run={}", pods.options().run);
     Ok(testbed.kubectl(&["get", "pods", "-A", "-o", "name", "-l", &run])?)
 }
 

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 
 use super::Exit;
-use crate::cluster::ConnectError;
+use crate::cluster::{ApiError, ConnectError};
 use crate::report::escape;
 
 /// The classes of failures.
@@ -101,6 +101,15 @@ impl From<ConnectError> for Failure {
         let hint = error.hint();
         let mut failure = Self::new(Kind::Access, error);
         failure.hints.extend(hint);
+        failure
+    }
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        let hint = error.hint();
+        let mut failure = Self::new(Kind::Access, error);
+        failure.hints.extend(hint.map(str::to_owned));
         failure
     }
 }

@@ -1,6 +1,7 @@
 //! Paged lists, raw.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::object::collection_path;
 use super::request::{Ask, encode};
@@ -149,6 +150,43 @@ impl Cluster {
             token = next;
         }
     }
+}
+
+impl Cluster {
+    /// All objects that a list asks for, as values of their own type.
+    ///
+    /// # Errors
+    /// When they cannot be listed, or an answer makes no sense.
+    pub async fn list_as<T: DeserializeOwned>(
+        &self,
+        request: &ListRequest,
+    ) -> Result<Vec<T>, ApiError> {
+        let mut bodies = Vec::new();
+        let mut take = |page: Page| {
+            if page.is_first {
+                bodies.clear();
+            }
+            bodies.push(page.body);
+        };
+        self.list(request, &mut take).await?;
+        let mut all = Vec::new();
+        for body in bodies {
+            let page: Items<T> =
+                serde_json::from_slice(&body).map_err(|error| ApiError::Other {
+                    attempted: format!("list {}", request.resource),
+                    message: format!("the answer makes no sense: {error}"),
+                })?;
+            all.extend(page.items.unwrap_or_default());
+        }
+        Ok(all)
+    }
+}
+
+/// The objects of a page; Go writes null for none.
+#[derive(Deserialize)]
+struct Items<T> {
+    #[serde(default = "Option::default")]
+    items: Option<Vec<T>>,
 }
 
 fn envelope(attempted: &str, body: &[u8]) -> Result<ListMetadata, ApiError> {

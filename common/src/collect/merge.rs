@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(sections["ip-link"].text, "[]\n");
         assert!(sections["ls-cni-net.d"].text.ends_with("10-calico.conflist\n@@end\n"));
         let (facts, _) = HostFacts::from_probe("n", &text);
-        assert_eq!(facts.vantage, Vantage::Host);
+        assert_eq!(facts.vantage, Vantage::Both);
         assert!(facts.binary("calico").known().is_some());
         assert_eq!(facts.binary("calico-ipam"), Known::Absent, "the host's own word counts");
         assert!(facts.felix.known().is_some());

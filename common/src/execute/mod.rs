@@ -16,6 +16,7 @@ mod operations;
 mod progress;
 mod run;
 mod stop;
+mod sweep;
 mod take_back;
 
 #[cfg(test)]
@@ -38,3 +39,4 @@ pub use operations::{GuardFailure, ObserveError, Operations, PerformError, Perfo
 pub use progress::{Activity, Progress, Reporter, Silent};
 pub use run::Executor;
 pub use stop::{Stop, StopSwitch};
+pub use sweep::{Ours, find_ours, sweep};

@@ -14,7 +14,7 @@ use common::report::v1::Report;
 use common::report::{json, yaml};
 use jiff::Timestamp;
 
-use commands::{check, checks, collect, completion, download, explain, fix};
+use commands::{check, checks, collect, completion, download, explain, fix, sweep};
 
 /// Diagnoses and repairs a Calico install
 ///
@@ -46,6 +46,8 @@ enum Verb {
     Collect(collect::CollectFlags),
     /// Fetches, verifies and keeps manifests, CRDs and the archive of a Calico release, for repairs without a network
     Download(download::DownloadFlags),
+    /// Deletes what earlier runs left in the cluster
+    Sweep(sweep::SweepFlags),
     /// Explains a finding's code: what it means, how sure, what to do, what not to do
     Explain(explain::ExplainFlags),
     /// Lists all checks
@@ -116,6 +118,7 @@ async fn dispatch(
         Some(Verb::Fix(flags)) => fix::run(session, &flags).await,
         Some(Verb::Collect(flags)) => collect::run(session, &flags, output).await,
         Some(Verb::Download(flags)) => download::run(session, &flags).await,
+        Some(Verb::Sweep(flags)) => sweep::run(session, &flags).await,
         Some(Verb::Explain(flags)) => explain::run(session, &flags),
         Some(Verb::Checks) => checks::run(session),
         Some(Verb::Completion(flags)) => completion::run(session, &flags),

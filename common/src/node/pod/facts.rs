@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::NodePodError;
+use super::{NodePodError, candidate_namespaces};
+use crate::calico::names::OPERATOR_NAMESPACE;
 use crate::cluster::{ApiError, Cluster, ListRequest};
 use crate::plan::ObjectRef;
-use crate::slim::{Node, Pod};
+use crate::slim::{DaemonSet, Node, Pod};
 use crate::snapshot::Resource;
 
+/// Selects calico-node, and canal's pods.
+const AGENTS: &str = "k8s-app in (calico-node,canal)";
 /// Labels of nodes that are no machines.
 const VIRTUAL: [(&str, &str); 2] =
     [("type", "virtual-kubelet"), ("eks.amazonaws.com/compute-type", "fargate")];
@@ -45,23 +48,33 @@ pub(super) async fn read(cluster: &Cluster, name: &str) -> Result<NodeFacts, Nod
 
 async fn agent(cluster: &Cluster, node: &str) -> Result<Option<Pod>, ApiError> {
     let request = ListRequest {
-        label_selector: Some("k8s-app in (calico-node,canal)".to_owned()),
+        label_selector: Some(AGENTS.to_owned()),
         field_selector: Some(format!("spec.nodeName={node}")),
         ..ListRequest::all(Resource::new("pods", ""), "v1")
     };
-    let mut found: Vec<Pod> = Vec::new();
-    cluster
-        .list(&request, &mut |page| {
-            #[derive(Default, Deserialize)]
-            #[serde(default)]
-            struct Pods {
-                items: Vec<Pod>,
-            }
-            found.extend(serde_json::from_slice::<Pods>(&page.body).unwrap_or_default().items);
-        })
-        .await?;
+    let mut found: Vec<Pod> = cluster.list_as(&request).await?;
     found.sort_by_key(|pod| (pod.is_terminating(), pod.metadata.name.clone()));
     Ok(found.into_iter().next())
+}
+
+/// Namespaces to make node pods in, best first: that of the user's choice alone, else those of calico-node and
+/// kube-system. Where calico-node's cannot be read, those that install methods use are tried.
+pub async fn namespaces(cluster: &Cluster, given: Option<&str>) -> Vec<String> {
+    let request = ListRequest {
+        label_selector: Some(AGENTS.to_owned()),
+        ..ListRequest::all(Resource::new("daemonsets", "apps"), "v1")
+    };
+    let mut found = Vec::new();
+    if given.is_none() {
+        match cluster.list_as::<DaemonSet>(&request).await {
+            Ok(agents) => found.extend(agents.into_iter().map(|it| it.metadata.namespace)),
+            Err(error) => {
+                tracing::debug!("{error}");
+                found.push(OPERATOR_NAMESPACE.to_owned());
+            }
+        }
+    }
+    candidate_namespaces(&found, given)
 }
 
 /// Whether a pod could start there.

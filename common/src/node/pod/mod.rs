@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 pub use error::NodePodError;
+pub use facts::namespaces;
 pub use ledger::LeftBehind;
 pub use options::{DEFAULT_MAX_PARALLEL, ImageChoice, NodePodOptions, Op, candidate_namespaces};
 pub use run::{HOST_ROOT, HostRun, Repeat};

@@ -12,7 +12,7 @@ use super::NodePodOptions;
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Its value.
 pub const MANAGED_BY: &str = "kubectl-calico";
-/// Label: the run, in lower case.
+/// Label: the run.
 pub const RUN_LABEL: &str = "kubectl-calico/run";
 /// Label: what it is for.
 pub const OP_LABEL: &str = "kubectl-calico/op";
@@ -107,7 +107,7 @@ impl Order<'_> {
                 "namespace": attempt.namespace,
                 "labels": {
                     MANAGED_BY_LABEL: MANAGED_BY,
-                    RUN_LABEL: options.run.0.to_lowercase(),
+                    RUN_LABEL: options.run.0,
                     OP_LABEL: options.op.word(),
                 },
                 "annotations": {

@@ -228,24 +228,12 @@ impl Inner {
 
     /// The newest event of the pod that tells of an obstacle. Events that cannot be read tell nothing.
     async fn events(&self, object: &ObjectRef, attempt: &Attempt, node: &str) -> Option<Obstacle> {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Events {
-            items: Vec<Event>,
-        }
         let request = ListRequest {
             namespace: Some(object.namespace.clone()),
             field_selector: Some(format!("involvedObject.name={}", object.name)),
             ..ListRequest::all(Resource::new("events", ""), "v1")
         };
-        let mut events: Vec<Event> = Vec::new();
-        self.cluster
-            .list(&request, &mut |page| {
-                events
-                    .extend(serde_json::from_slice::<Events>(&page.body).unwrap_or_default().items);
-            })
-            .await
-            .ok()?;
+        let mut events: Vec<Event> = self.cluster.list_as(&request).await.ok()?;
         events.sort_by_key(|event| std::cmp::Reverse(event.last_timestamp));
         events.iter().find_map(|event| obstacle::of_event(event, attempt, node))
     }

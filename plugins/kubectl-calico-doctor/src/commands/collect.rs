@@ -9,6 +9,7 @@ use common::collect::Tee;
 use common::snapshot::SnapshotBuilder;
 
 use super::look;
+use super::node_flags::{ProbeFlags, close};
 use crate::Session;
 
 /// Tool version in a bundle's manifest.
@@ -20,6 +21,8 @@ pub(crate) struct CollectFlags {
     /// Replace FILE if it exists
     #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    probe: ProbeFlags,
 }
 
 pub(crate) async fn run(
@@ -38,10 +41,15 @@ pub(crate) async fn run(
     let cluster = look::connect(session).await?;
     let mut writer = Writer::create(&file).map_err(look::bundle_failure)?;
     let mut builder = SnapshotBuilder::new();
+    let hosts = flags.probe.hosts(session, &cluster, "collect --probe").await?;
     let outcome = {
         let mut both = Tee::new(&mut builder, &mut writer);
-        look::interruptible(look::pour(session, &cluster, &mut both)).await?
+        look::interruptible(look::pour(session, &cluster, hosts.as_ref(), &mut both)).await
     };
+    if let Some(hosts) = &hosts {
+        close(session, &hosts.pods).await;
+    }
+    let outcome = outcome?;
     let taken = cluster.now();
     let look = look::judged(builder.finish(taken), outcome);
     let exit = match look.exit(FailOn::Error) {

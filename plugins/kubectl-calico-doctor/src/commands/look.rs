@@ -8,7 +8,7 @@ use common::bundle;
 use common::checks::diagnose;
 use common::cli::{Exit, FailOn, Failure, Kind, OutputFormat, interrupted, verdict};
 use common::cluster::{ApiError, Cluster};
-use common::collect::{Outcome, Spinner, Want, collect_live};
+use common::collect::{HostProbes, Outcome, Spinner, Want, collect_live, collect_with_hosts};
 use common::findings::{Diagnosis, Severity};
 use common::report::v1::Report;
 use common::report::{TextOptions, json, text, yaml};
@@ -38,9 +38,18 @@ pub(crate) async fn connect(session: &Session) -> Result<Cluster, Failure> {
 
 /// Asks a cluster and judges it.
 pub(crate) async fn at_cluster(session: &Session, cluster: &Cluster) -> Result<Look, Failure> {
+    at_cluster_and_hosts(session, cluster, None).await
+}
+
+/// Asks a cluster, looks at hosts through node pods, and judges. The caller closes the pods, also when this fails.
+pub(crate) async fn at_cluster_and_hosts(
+    session: &Session,
+    cluster: &Cluster,
+    hosts: Option<&HostProbes>,
+) -> Result<Look, Failure> {
     let mut builder = SnapshotBuilder::new();
     let started = Instant::now();
-    let outcome = interruptible(pour(session, cluster, &mut builder)).await?;
+    let outcome = interruptible(pour(session, cluster, hosts, &mut builder)).await?;
     builder.context(cluster.target_info().context.clone());
     mention_clock(session, cluster);
     let mut look = judge(builder.finish(cluster.now()), None, started);
@@ -61,11 +70,21 @@ fn mention_clock(session: &Session, cluster: &Cluster) {
 }
 
 /// Asks a cluster for all that checks look at.
-pub(crate) async fn pour(session: &Session, cluster: &Cluster, sink: &mut dyn Sink) -> Outcome {
+pub(crate) async fn pour(
+    session: &Session,
+    cluster: &Cluster,
+    hosts: Option<&HostProbes>,
+    sink: &mut dyn Sink,
+) -> Outcome {
     let stderr = session.printer.stderr;
     let progress = Spinner::new(stderr.is_terminal && !session.verbose, stderr.unicode);
     // Boxed: the futures of all questions together are too large for the stack of every caller.
-    Box::pin(collect_live(cluster, Want::ALL, sink, &progress)).await
+    match hosts {
+        None => Box::pin(collect_live(cluster, Want::ALL, sink, &progress)).await,
+        Some(hosts) => {
+            Box::pin(collect_with_hosts(cluster, Want::ALL, hosts, sink, &progress)).await
+        }
+    }
 }
 
 /// Ends with "interrupted" on ^C or SIGTERM. What is given up so leaves nothing behind: looking creates nothing.

@@ -8,4 +8,6 @@ pub(crate) mod download;
 pub(crate) mod explain;
 pub(crate) mod fix;
 mod look;
+mod node_flags;
 mod rbac;
+pub(crate) mod sweep;

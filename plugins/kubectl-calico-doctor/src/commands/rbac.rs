@@ -7,14 +7,19 @@ use serde_json::{Value, json};
 pub(crate) enum Verb {
     /// Also what collect asks for.
     Check,
+    /// Check and collect with `--probe`.
+    Probe,
     Fix,
+    Sweep,
 }
 
 /// The role, and its binding when a user is named, as YAML documents.
 pub(crate) fn role(verb: Verb, user: Option<&str>) -> String {
     let name = match verb {
         Verb::Check => "kubectl-calico-doctor-check",
+        Verb::Probe => "kubectl-calico-doctor-probe",
         Verb::Fix => "kubectl-calico-doctor-fix",
+        Verb::Sweep => "kubectl-calico-doctor-sweep",
     };
     let mut text = common::report::yaml(&json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -35,9 +40,49 @@ pub(crate) fn role(verb: Verb, user: Option<&str>) -> String {
     text
 }
 
+fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> Value {
+    json!({ "apiGroups": groups, "resources": resources, "verbs": verbs })
+}
+
 fn rules(verb: Verb) -> Vec<Value> {
-    let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({ "apiGroups": groups, "resources": resources, "verbs": verbs });
-    let mut rules = vec![
+    let mut rules = match verb {
+        Verb::Sweep => return sweeping(),
+        Verb::Check | Verb::Probe | Verb::Fix => looking(),
+    };
+    if verb == Verb::Probe {
+        rules.extend(node_pods());
+    }
+    if verb == Verb::Fix {
+        rules.push(rule(&[""], &["pods"], &["get", "delete"]));
+        rules.push(rule(&[""], &["nodes"], &["get"]));
+        // The verification reads the CA by a list with a field selector, which resourceNames covers.
+        rules.push(json!({ "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["kube-root-ca.crt"], "verbs": ["list"] }));
+        rules.push(rule(&["apps"], &["daemonsets"], &["get"]));
+    }
+    rules
+}
+
+/// What making, using and deleting node pods takes beyond looking.
+fn node_pods() -> Vec<Value> {
+    vec![
+        rule(&[""], &["nodes"], &["get"]),
+        rule(&[""], &["pods"], &["create", "delete", "get", "watch"]),
+        // Without exec, or where the API server cannot reach the kubelet.
+        rule(&[""], &["pods/log"], &["get"]),
+        // When a kubelet was heard of last.
+        rule(&["coordination.k8s.io"], &["leases"], &["get"]),
+    ]
+}
+
+fn sweeping() -> Vec<Value> {
+    vec![
+        rule(&[""], &["pods"], &["delete", "list"]),
+        rule(&["coordination.k8s.io"], &["leases"], &["delete", "list"]),
+    ]
+}
+
+fn looking() -> Vec<Value> {
+    vec![
         rule(&[""], &["nodes", "pods", "events", "serviceaccounts"], &["list"]),
         json!({ "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] }),
         json!({ "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["kube-root-ca.crt"], "verbs": ["get"] }),
@@ -56,15 +101,7 @@ fn rules(verb: Verb) -> Vec<Value> {
         // The probe runs in calico-node's own pod. Older API servers ask for "get" on the upgraded connection.
         rule(&[""], &["pods/exec"], &["create", "get"]),
         json!({ "nonResourceURLs": ["/version", "/apis", "/openid/v1/jwks"], "verbs": ["get"] }),
-    ];
-    if verb == Verb::Fix {
-        rules.push(rule(&[""], &["pods"], &["get", "delete"]));
-        rules.push(rule(&[""], &["nodes"], &["get"]));
-        // The verification reads the CA by a list with a field selector, which resourceNames covers.
-        rules.push(json!({ "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["kube-root-ca.crt"], "verbs": ["list"] }));
-        rules.push(rule(&["apps"], &["daemonsets"], &["get"]));
-    }
-    rules
+    ]
 }
 
 /// A user's name as part of an object's name: what is not allowed there becomes a dash.
