@@ -1,6 +1,7 @@
 //! Runs the doctor as a user does: the real binary, a kubeconfig, a state directory of its own.
 
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::Report;
@@ -61,6 +62,20 @@ impl Doctor {
             .limit(LIMIT)
             .output()?;
         Ok(Ran { code: output.status.unwrap_or(-1), stdout: output.stdout, stderr: output.stderr })
+    }
+
+    /// Starts it in the background, silent, with nothing to read.
+    pub fn spawn(&self, arguments: &[&str]) -> Result<Child, Error> {
+        Command::new(&self.binary)
+            .args(arguments)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("XDG_STATE_HOME", self.state.path())
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| odd("starting the doctor", &error))
     }
 
     /// Runs `check -o json`: the exit code and the report.

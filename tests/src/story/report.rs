@@ -65,9 +65,24 @@ pub struct Cause {
 impl Report {
     /// `CODE cause node,node` of each root, sorted.
     pub fn summary(&self) -> Vec<String> {
+        self.summary_of(|_| true)
+    }
+
+    /// The same of errors and critical findings only.
+    pub fn grave(&self) -> Vec<String> {
+        self.summary_of(Finding::is_grave)
+    }
+
+    /// Causes and symptoms.
+    pub fn findings(&self) -> Vec<&Finding> {
+        self.roots.iter().flat_map(|it| std::iter::once(&it.finding).chain(&it.symptoms)).collect()
+    }
+
+    fn summary_of(&self, wanted: impl Fn(&Finding) -> bool) -> Vec<String> {
         let mut all: Vec<String> = self
             .roots
             .iter()
+            .filter(|root| wanted(&root.finding))
             .map(|root| {
                 let it = &root.finding;
                 format!("{} {} {}", it.code, it.cause.key, it.nodes.join(","))
@@ -75,6 +90,13 @@ impl Report {
             .collect();
         all.sort();
         all
+    }
+}
+
+impl Finding {
+    /// Whether it is an error or worse.
+    pub fn is_grave(&self) -> bool {
+        matches!(self.severity.as_str(), "error" | "critical")
     }
 }
 

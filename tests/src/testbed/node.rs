@@ -144,6 +144,11 @@ impl Node {
         self.init().is_ok()
     }
 
+    /// Its root directory as the machine sees it: for a quick look, without a process on the node.
+    pub fn root(&self) -> Result<PathBuf, Error> {
+        Ok(PathBuf::from(format!("/proc/{}/root", self.init()?.pid)))
+    }
+
     fn entry(&self, line: &[&str]) -> Result<Vec<String>, Error> {
         let (target, path) = (format!("--target={}", self.init()?.pid), format!("PATH={PATH}"));
         let start = [

@@ -1,10 +1,10 @@
-//! The story of rejected credentials: pods hang, the doctor names the one cause, repairs it, the same pods run.
+//! The story of a node on which pods hang: the doctor names the one cause, repairs it, the same pods run.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Doctor, Pods, Report, Snapshot};
-use crate::testbed::{Error, Testbed, wait_until};
+use super::{Doctor, Pods, Report, Snapshot, nothing_of_ours};
+use crate::testbed::{Error, Fault, Testbed, wait_until};
 
 /// The node on which pods start and stop while the fault lasts.
 pub const NODE: &str = "node2";
@@ -27,6 +27,8 @@ pub struct Expected {
 /// The story, told so far that the pods hang.
 #[derive(Debug)]
 pub struct Story<'a> {
+    /// What is broken. It ends before the pods do: they could not go.
+    faults: Vec<Fault>,
     /// The testbed.
     pub testbed: &'a Testbed,
     /// The doctor.
@@ -43,6 +45,15 @@ impl<'a> Story<'a> {
         namespace: &str,
         fault: impl FnOnce() -> Result<(), Error>,
     ) -> Result<Self, Error> {
+        Self::with_faults(testbed, namespace, || fault().map(|()| Vec::new()))
+    }
+
+    /// The same with faults that are undone when the story ends.
+    pub fn with_faults(
+        testbed: &'a Testbed,
+        namespace: &str,
+        fault: impl FnOnce() -> Result<Vec<Fault>, Error>,
+    ) -> Result<Self, Error> {
         let doctor = Doctor::new(testbed)?;
         let pods = Pods::new(testbed, namespace)?;
         for (name, node) in KEEPERS {
@@ -54,7 +65,7 @@ impl<'a> Story<'a> {
         pods.wait_running(&["keeper-1", "keeper-2", "leaver"])?;
         let (code, report) = doctor.check(&[])?;
         demand(code == 0 && report.roots.is_empty(), "healthy before the fault", &(code, &report))?;
-        fault()?;
+        let faults = fault()?;
         for name in DELETED {
             pods.delete(name)?;
         }
@@ -63,16 +74,36 @@ impl<'a> Story<'a> {
         }
         pods.wait_hanging(&CREATING, &DELETED)?;
         let before = pods.snapshot()?;
-        Ok(Self { testbed, doctor, pods, before })
+        Ok(Self { faults, testbed, doctor, pods, before })
+    }
+
+    /// Undoes what is left of the faults; says if that fails.
+    pub fn undo_faults(&mut self) -> Result<(), Error> {
+        self.faults.drain(..).try_for_each(Fault::undo)
     }
 
     /// The doctor names exactly one root, of the right cause, on exactly the right nodes, with exactly the pods that hang.
     pub fn is_diagnosed(&self, expected: &Expected) -> Result<Report, Error> {
-        let (code, report) = self.doctor.check(&[])?;
-        demand(code == 3, "check exits 3", &(code, &report))?;
+        let report = self.is_diagnosed_as("CAL-CNI-006", expected.nodes, &[])?;
         let wanted = format!("CAL-CNI-006 {} {}", expected.cause, expected.nodes.join(","));
         demand(report.summary() == [wanted.clone()], &format!("one root: {wanted}"), &report)?;
-        demand(report.roots[0].pods() == self.hanging(), "exactly the pods that hang", &report)?;
+        Ok(report)
+    }
+
+    /// A check with these flags names one error, of this code on these nodes, and below it exactly the pods that hang.
+    pub fn is_diagnosed_as(
+        &self,
+        code: &str,
+        nodes: &[&str],
+        flags: &[&str],
+    ) -> Result<Report, Error> {
+        let (exit, report) = self.doctor.check(flags)?;
+        demand(exit == 3, "check exits 3", &(exit, &report))?;
+        let grave: Vec<_> = report.roots.iter().filter(|root| root.finding.is_grave()).collect();
+        let met =
+            grave.len() == 1 && grave[0].finding.code == code && grave[0].finding.nodes == nodes;
+        demand(met, &format!("one error: {code} on {nodes:?}"), &report)?;
+        demand(grave[0].pods() == self.hanging(), "exactly the pods that hang", &report)?;
         Ok(report)
     }
 
@@ -103,7 +134,7 @@ impl<'a> Story<'a> {
             demand(same, &format!("{name} was not touched"), &now.get(name))?;
         }
         let (code, report) = self.doctor.check(&[])?;
-        demand(code == 0 && report.roots.is_empty(), "check exits 0", &(code, &report))
+        demand(code == 0 && report.grave().is_empty(), "check exits 0", &(code, &report))
     }
 
     /// As long as a repair takes, without one: the same demands must fail. Returns what failed.
@@ -131,14 +162,6 @@ impl<'a> Story<'a> {
         nothing_of_ours(self.testbed)?;
         Ok(took)
     }
-}
-
-/// No object labelled as ours exists.
-pub fn nothing_of_ours(testbed: &Testbed) -> Result<(), Error> {
-    let kinds = "pods,configmaps,secrets,serviceaccounts,jobs,leases,daemonsets,clusterroles,clusterrolebindings,namespaces";
-    let label = "app.kubernetes.io/managed-by=kubectl-calico";
-    let left = testbed.kubectl(&["get", kinds, "-A", "-l", label, "-o", "name"])?;
-    demand(left.trim().is_empty(), "no object labelled as ours", &left)
 }
 
 /// An error that shows what was seen, unless the demand is met.

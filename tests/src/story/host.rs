@@ -1,0 +1,118 @@
+//! A node's host, before and after: what a repair may have changed there.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::demand;
+use crate::testbed::{
+    CNI_BINARY, CNI_KUBECONFIG, CONFLIST, Error, FOREIGN_CONFLIST, Node, Testbed,
+};
+
+/// Folders in which we may leave files.
+const FOLDERS: [&str; 2] = ["/etc/cni/net.d", "/opt/cni/bin"];
+
+/// Files whose bytes a repair may change.
+const FILES: [&str; 4] = [CNI_KUBECONFIG, CONFLIST, CNI_BINARY, FOREIGN_CONFLIST];
+
+/// Counts and names on a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// How many named network namespaces there are.
+    pub namespaces: usize,
+    /// How many host sides of pods' links.
+    pub links: usize,
+    /// Every sandbox and container that has a process: id, and that process.
+    pub tasks: BTreeMap<String, String>,
+}
+
+impl Host {
+    /// Looks at a host.
+    pub fn of(node: &Node) -> Result<Self, Error> {
+        let count = |script: &str| -> Result<usize, Error> {
+            let text = node.script(script, &[])?;
+            text.trim().parse().map_err(|_| Error::Odd { what: "a count".to_owned(), why: text })
+        };
+        let tasks = node.check(&["/usr/bin/ctr", "-n", "k8s.io", "tasks", "ls"])?;
+        let task = |line: &str| {
+            let mut words = line.split_whitespace();
+            Some((words.next()?.to_owned(), words.next()?.to_owned()))
+        };
+        Ok(Self {
+            namespaces: count("ls /run/netns | grep -c '^cni-' || true")?,
+            links: count("ls /sys/class/net | grep -c '^cali' || true")?,
+            tasks: tasks.lines().skip(1).filter_map(task).collect(),
+        })
+    }
+
+    /// The same without these sandboxes, each of which has one namespace and one link. Containers that ended with them, and
+    /// such as are made anew meanwhile by their owner, are named by the caller as well.
+    #[must_use]
+    pub fn without(&self, ids: &[&str]) -> Self {
+        let mut rest = self.clone();
+        let before = rest.tasks.len();
+        rest.tasks.retain(|id, _| !ids.contains(&id.as_str()));
+        let gone = before - rest.tasks.len();
+        rest.namespaces -= gone.min(rest.namespaces);
+        rest.links -= gone.min(rest.links);
+        rest
+    }
+}
+
+/// Bytes and permissions of the files that a repair may change; a missing file is not in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files(BTreeMap<String, String>);
+
+impl Files {
+    /// Reads them, as hashes: one of them holds a token.
+    pub fn of(node: &Node) -> Result<Self, Error> {
+        let script = r#"for it; do [ ! -e "$it" ] || { stat -c '%n %a %u %s' "$it"; sha256sum <"$it"; }; done"#;
+        let text = node.script(script, &FILES)?;
+        let lines: Vec<&str> = text.lines().collect();
+        let file = |pair: &[&str]| {
+            let (name, facts) = pair[0].split_once(' ').unwrap_or((pair[0], ""));
+            (name.to_owned(), format!("{facts} {}", pair.get(1).unwrap_or(&"")))
+        };
+        Ok(Self(lines.chunks(2).map(file).collect()))
+    }
+
+    /// The files in which two looks differ, sorted.
+    pub fn differing(&self, other: &Self) -> Vec<String> {
+        let mut names: Vec<&String> = self.0.keys().chain(other.0.keys()).collect();
+        names.sort();
+        names.dedup();
+        names.retain(|name| self.0.get(*name) != other.0.get(*name));
+        names.into_iter().cloned().collect()
+    }
+}
+
+/// No object labelled as ours exists, no lease is held, and no host has a file of ours but backups.
+pub fn nothing_of_ours(testbed: &Testbed) -> Result<(), Error> {
+    let kinds = "pods,configmaps,secrets,serviceaccounts,jobs,leases,daemonsets,clusterroles,clusterrolebindings,namespaces";
+    let label = "app.kubernetes.io/managed-by=kubectl-calico";
+    let left = testbed.kubectl(&["get", kinds, "-A", "-l", label, "-o", "name"])?;
+    demand(left.trim().is_empty(), "no object labelled as ours", &left)?;
+    let lease =
+        ["get", "lease", "kubectl-calico", "-n", "kube-system", "--ignore-not-found", "-o", "name"];
+    let left = testbed.kubectl(&lease)?;
+    demand(left.trim().is_empty(), "no lease of ours", &left)?;
+    for node in testbed.nodes() {
+        let left = our_files(node)?;
+        let is_backup = |it: &&String| Path::new(it).extension() == Some("bak".as_ref());
+        let left: Vec<&String> = left.iter().filter(|it| !is_backup(it)).collect();
+        demand(left.is_empty(), &format!("no file of ours on {}", node.name()), &left)?;
+    }
+    Ok(())
+}
+
+/// Files of ours on a host, backups included.
+pub fn our_files(node: &Node) -> Result<Vec<String>, Error> {
+    let script = r#"find "$@" -name '*kubectl-calico*'; find /tmp /run /var/tmp -xdev -maxdepth 2 -name '*kubectl-calico*'"#;
+    let text = node.script(script, &FOLDERS)?;
+    Ok(text.lines().map(ToOwned::to_owned).collect())
+}
+
+/// Removes the backups that repairs left on a host.
+pub fn remove_backups(node: &Node) -> Result<(), Error> {
+    let script = r#"find "$@" -name '*.kubectl-calico-*.bak' -delete"#;
+    node.script(script, &FOLDERS).map(drop)
+}

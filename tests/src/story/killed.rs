@@ -1,0 +1,172 @@
+//! A doctor that is killed at a point of its run, as its journal and the node show it.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Doctor;
+use crate::testbed::{Error, Node, wait_every};
+
+/// The configuration that stands in front of all others while sandboxes are freed whose CNI DEL cannot succeed.
+pub const LOOPBACK: &str = "etc/cni/net.d/00-kubectl-calico-loopback.conflist";
+
+/// A run may take this long to reach any point.
+const LIMIT: Duration = Duration::from_secs(180);
+/// Time between two looks.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// What the newest journal in a state directory tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Journal {
+    /// The run's id; empty while there is no journal.
+    pub run: String,
+    /// Ids of the plan's steps, in order.
+    pub steps: Vec<String>,
+    /// Steps that left `pending`, each with its last state, in order.
+    pub states: Vec<(String, String)>,
+    /// Whether the run ended by itself.
+    pub ended: bool,
+}
+
+impl Journal {
+    /// Reads the newest journal, but one of `known`.
+    pub fn newest(state: &Path, known: &[PathBuf]) -> Self {
+        let mut all = journals(state);
+        all.retain(|path| !known.contains(path));
+        all.last().map(|path| Self::read(path)).unwrap_or_default()
+    }
+
+    fn read(path: &Path) -> Self {
+        let mut journal = Self::default();
+        let text = fs::read_to_string(path).unwrap_or_default();
+        // The last line may be half written.
+        for entry in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            let word = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+            match word("entry").as_str() {
+                "plan" => {
+                    journal.run = entry["plan"]["id"].as_str().unwrap_or_default().to_owned();
+                    let steps = entry["plan"]["steps"].as_array().into_iter().flatten();
+                    journal.steps =
+                        steps.filter_map(|it| it["id"].as_str().map(ToOwned::to_owned)).collect();
+                }
+                "step" => match journal.states.last_mut() {
+                    Some((step, state)) if *step == word("step") => *state = word("state"),
+                    _ => journal.states.push((word("step"), word("state"))),
+                },
+                "end" => journal.ended = true,
+                _ => {}
+            }
+        }
+        journal
+    }
+
+    /// How many steps ended well.
+    pub fn done(&self) -> usize {
+        self.states.iter().filter(|(_, state)| state == "done" || state == "skipped").count()
+    }
+
+    /// Whether this step (by its place) is begun and not over.
+    pub fn is_at(&self, step: usize) -> bool {
+        self.states.len() == step + 1 && self.states[step].1 == "started"
+    }
+}
+
+/// All journals of a state directory, the newest last: their names begin with the time.
+pub fn journals(state: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(state.join("kubectl-calico/runs")).into_iter().flatten().flatten();
+    let mut all: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    all.retain(|path| path.extension().is_some_and(|it| it == "jsonl"));
+    all.sort();
+    all
+}
+
+/// A run of `fix --yes` that goes on in the background.
+#[derive(Debug)]
+pub struct Running<'a> {
+    doctor: &'a Doctor,
+    child: Child,
+    known: Vec<PathBuf>,
+}
+
+impl<'a> Running<'a> {
+    /// Starts one.
+    pub fn fix(doctor: &'a Doctor) -> Result<Self, Error> {
+        let known = journals(doctor.state());
+        Ok(Self { doctor, child: doctor.spawn(&["fix", "--yes"])?, known })
+    }
+
+    /// What its journal tells now.
+    pub fn journal(&self) -> Journal {
+        Journal::newest(self.doctor.state(), &self.known)
+    }
+
+    /// Waits for a point. A run that ended before it is an error.
+    pub fn wait(&mut self, point: &str, reached: impl Fn(&Journal) -> bool) -> Result<(), Error> {
+        let what = format!("the run reaches {point:?}");
+        let missed = wait_every(&what, LIMIT, PAUSE, || {
+            if reached(&self.journal()) {
+                return Ok(None);
+            }
+            match self.child.try_wait() {
+                Ok(Some(status)) => Ok(Some(status)),
+                Ok(None) => Err(format!("{:?}", self.journal())),
+                Err(error) => Err(error.to_string()),
+            }
+        })?;
+        match missed {
+            None => Ok(()),
+            Some(status) => Err(Error::Unmet {
+                what: format!("the run reaches {point:?}"),
+                seen: format!("it ended before, {status}: {:?}", self.journal()),
+            }),
+        }
+    }
+
+    /// Kills it with SIGKILL. Returns what its journal told then, and whether the kill came in time.
+    pub fn kill(mut self) -> Result<(Journal, bool), Error> {
+        self.child.kill().map_err(|error| odd(&error))?;
+        let status = self.child.wait().map_err(|error| odd(&error))?;
+        Ok((self.journal(), status.signal() == Some(9)))
+    }
+
+    /// Lets it end.
+    pub fn end(mut self) -> Result<(Journal, ExitStatus), Error> {
+        let status = wait_every("the run ends", LIMIT, Duration::from_millis(50), || {
+            match self.child.try_wait() {
+                Ok(Some(status)) => Ok(status),
+                Ok(None) => Err(format!("{:?}", self.journal())),
+                Err(error) => Err(error.to_string()),
+            }
+        })?;
+        Ok((self.journal(), status))
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Processes, by the node's own numbers, that run a script of ours on the host: a shell that reads it from its input, entered
+/// from a pod.
+pub fn scripts(node: &Node) -> Result<Vec<u32>, Error> {
+    let proc = node.root()?.join("proc");
+    let entries = fs::read_dir(&proc).map_err(|error| odd(&error))?.flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    Ok(pids
+        .filter(|pid| {
+            let line = fs::read(proc.join(pid.to_string()).join("cmdline")).unwrap_or_default();
+            line == b"/bin/sh\0-s\0"
+        })
+        .collect())
+}
+
+fn odd(error: &std::io::Error) -> Error {
+    Error::Odd { what: "the run of the doctor".to_owned(), why: error.to_string() }
+}

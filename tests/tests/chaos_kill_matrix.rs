@@ -1,0 +1,293 @@
+//! `fix` is killed with SIGKILL before, within and after each of its steps on a host; the next one ends repaired, and nothing
+//! of ours is left.
+
+#![cfg(all(unix, feature = "chaos"))]
+#![allow(clippy::print_stdout, reason = "a live test says what it measured")]
+
+use std::cell::Cell;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use tests::story::{
+    Doctor, Journal, LOOPBACK, NODE, Pods, Ran, Running, demand, nothing_of_ours, remove_backups,
+    scripts,
+};
+use tests::testbed::{
+    CNI_KUBECONFIG, Error, FOREIGN_CONFLIST, Fault, Foreign, Node, Sandbox, Testbed, wait_until,
+};
+
+/// Pods whose sandboxes become orphans, one for each killed run. They are older by then than an orphan must be.
+const STOCK: usize = 24;
+/// How old the runtime must call a sandbox that counts as an orphan, with room to spare.
+const OLD: Duration = Duration::from_secs(150);
+
+/// A node on which three things are to be repaired on the host itself, because calico-node cannot start.
+struct Bench<'a> {
+    testbed: &'a Testbed,
+    node: Node,
+    doctor: Doctor,
+    pods: Pods<'a>,
+    used: Cell<usize>,
+    born: Instant,
+    _image: Fault,
+}
+
+/// What one run has to repair.
+struct Broken {
+    orphan: Sandbox,
+    kubeconfig: Vec<u8>,
+    _faults: Vec<Fault>,
+}
+
+impl<'a> Bench<'a> {
+    fn new(testbed: &'a Testbed, namespace: &str, stock: usize) -> Result<Self, Error> {
+        let node = testbed.node(NODE)?.clone();
+        let pods = Pods::new(testbed, namespace)?;
+        let names: Vec<String> = (0..stock).map(|number| format!("stock-{number}")).collect();
+        names.iter().try_for_each(|name| pods.create(name, NODE))?;
+        pods.wait_running(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let born = Instant::now();
+        let image = testbed.remove_calico_image(&node)?;
+        let doctor = Doctor::new(testbed)?;
+        let used = Cell::new(0);
+        let bench = Self { testbed, node, doctor, pods, used, born, _image: image };
+        wait_until("the pods are old enough", OLD + Duration::from_secs(10), || {
+            let age = bench.born.elapsed();
+            if age >= OLD { Ok(()) } else { Err(format!("{} s", age.as_secs())) }
+        })?;
+        Ok(bench)
+    }
+
+    /// Breaks the node: an orphan whose DEL fails for good, an expired token, and another plugin's configuration in front.
+    fn break_it(&self) -> Result<Broken, Error> {
+        let number = self.used.replace(self.used.get() + 1);
+        let pod = format!("stock-{number}");
+        let (stuck, orphans) =
+            self.testbed.orphan_sandboxes(&self.node, self.pods.namespace(), &[&pod])?;
+        let faults = vec![
+            stuck,
+            self.testbed.expire_token(&self.node)?,
+            self.testbed.foreign_conflist(&self.node, Foreign::Uninstalled)?,
+        ];
+        let orphan = orphans.into_iter().next();
+        let orphan = orphan.ok_or_else(|| Error::Missing(format!("the sandbox of {pod}")))?;
+        let kubeconfig = self.node.read(CNI_KUBECONFIG)?.unwrap_or_default();
+        Ok(Broken { orphan, kubeconfig, _faults: faults })
+    }
+
+    /// What a repair must have achieved.
+    fn is_repaired(&self, broken: &Broken) -> Result<(), Error> {
+        demand(!self.node.has(FOREIGN_CONFLIST)?, "the foreign configuration is moved aside", &())?;
+        let now = self.node.read(CNI_KUBECONFIG)?.unwrap_or_default();
+        demand(now != broken.kubeconfig, "another token", &())?;
+        let left = self.testbed.sandboxes(&self.node, &broken.orphan.uid)?;
+        demand(left.is_empty(), "the orphan is gone", &left)?;
+        let (code, report) = self.doctor.check(&["--probe"])?;
+        demand(code == 0, "check exits 0", &(code, &report))?;
+        // The token is accepted and the network is Calico's: a new pod starts, and stops.
+        let name = format!("proof-{}", self.used.get());
+        self.pods.create(&name, NODE)?;
+        self.pods.wait_running(&[&name])?;
+        self.pods.kubectl(&["delete", "pod", &name, "--timeout=60s"])?;
+        nothing_of_ours(self.testbed)
+    }
+
+    /// The next run, which must end well.
+    fn rerun(&self, broken: &Broken) -> Result<(Ran, Duration), Error> {
+        let began = Instant::now();
+        let ran = self.doctor.run(&["fix", "--yes"])?;
+        demand(ran.code == 0, "the next fix exits 0", &ran)?;
+        self.is_repaired(broken)?;
+        remove_backups(&self.node)?;
+        Ok((ran, began.elapsed()))
+    }
+
+    /// Whether the step at this place has acted, as the node shows it.
+    fn has_acted(&self, broken: &Broken, step: &str) -> bool {
+        let Ok(root) = self.node.root() else { return false };
+        let path = |path: &str| root.join(path.trim_start_matches('/'));
+        if step.starts_with("move-aside") {
+            !path(FOREIGN_CONFLIST).exists()
+        } else if step.starts_with("renew-cni-kubeconfig") {
+            fs::read(path(CNI_KUBECONFIG)).is_ok_and(|now| now != broken.kubeconfig)
+        } else {
+            let task = "/run/containerd/io.containerd.runtime.v2.task/k8s.io/";
+            !path(&format!("{task}{}", broken.orphan.id)).exists()
+        }
+    }
+
+    fn has_loopback(&self) -> bool {
+        self.node.root().is_ok_and(|root| root.join(LOOPBACK).exists())
+    }
+
+    fn runs_script(&self) -> bool {
+        scripts(&self.node).is_ok_and(|found| !found.is_empty())
+    }
+}
+
+/// A moment of a run, at which it is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// Nothing of the step is written down.
+    BeforeIntent,
+    /// The intent is written down, and nothing done.
+    Intended,
+    /// A script of ours runs on the host.
+    Script,
+    /// The configuration that does nothing stands in front.
+    Loopback,
+    /// The host is changed, and that is not written down.
+    Acted,
+    /// The step's end is written down.
+    Ended,
+}
+
+impl Moment {
+    fn of_step(step: &str) -> Vec<Self> {
+        let mut moments =
+            vec![Self::BeforeIntent, Self::Intended, Self::Script, Self::Acted, Self::Ended];
+        if step.starts_with("free-sandboxes") {
+            moments.insert(3, Self::Loopback);
+        }
+        moments
+    }
+
+    fn is_reached(
+        self,
+        bench: &Bench<'_>,
+        broken: &Broken,
+        place: usize,
+        journal: &Journal,
+    ) -> bool {
+        match self {
+            Self::BeforeIntent => !journal.run.is_empty() && journal.done() >= place,
+            Self::Intended => journal.is_at(place),
+            Self::Script => journal.is_at(place) && bench.runs_script(),
+            Self::Loopback => journal.is_at(place) && bench.has_loopback(),
+            Self::Acted => journal.is_at(place) && bench.has_acted(broken, &journal.steps[place]),
+            Self::Ended => journal.done() > place,
+        }
+    }
+}
+
+#[test]
+fn wherever_fix_is_killed_the_next_one_repairs() -> Result<(), Error> {
+    let Some(testbed) = Testbed::for_test("kill matrix")? else { return Ok(()) };
+    let _lock = testbed.lock_cluster()?;
+    let bench = Bench::new(&testbed, "kill-matrix", STOCK)?;
+
+    let broken = bench.break_it()?;
+    let (undisturbed, status) = Running::fix(&bench.doctor)?.end()?;
+    demand(status.success(), "the undisturbed run exits 0", &(status, &undisturbed))?;
+    bench.is_repaired(&broken)?;
+    remove_backups(&bench.node)?;
+    drop(broken);
+    let steps = undisturbed.steps;
+    println!("the undisturbed run has {} steps: {}", steps.len(), steps.join(", "));
+    demand(steps.len() >= 3, "three steps at least", &steps)?;
+
+    let mut points = 0;
+    for (place, step) in steps.iter().enumerate() {
+        for moment in Moment::of_step(step) {
+            let broken = bench.break_it()?;
+            let mut run = Running::fix(&bench.doctor)?;
+            let name = format!("{moment:?} of step {} ({step})", place + 1);
+            run.wait(&name, |journal| moment.is_reached(&bench, &broken, place, journal))?;
+            let (journal, in_time) = run.kill()?;
+            demand(in_time, "killed while it ran", &journal)?;
+            let (_, took) = bench.rerun(&broken)?;
+            println!(
+                "killed at {name}: journal {:?}; repaired by the next after {} s",
+                journal.states,
+                took.as_secs()
+            );
+            points += 1;
+        }
+    }
+    println!("{points} points for {} steps", steps.len());
+    demand(points >= 3 * steps.len(), "three points for each step", &points)
+}
+
+#[test]
+fn other_deaths_on_the_way() -> Result<(), Error> {
+    let Some(testbed) = Testbed::for_test("other deaths")? else { return Ok(()) };
+    let _lock = testbed.lock_cluster()?;
+    let bench = Bench::new(&testbed, "other-deaths", 6)?;
+    the_pod_dies(&bench)?;
+    the_script_dies(&bench)?;
+    the_journal_is_lost(&bench)
+}
+
+/// The node pod is deleted while a script of the last step runs in it.
+fn the_pod_dies(bench: &Bench<'_>) -> Result<(), Error> {
+    let broken = bench.break_it()?;
+    let mut run = Running::fix(&bench.doctor)?;
+    run.wait("a script", |journal| !journal.states.is_empty() && bench.runs_script())?;
+    let ours = "app.kubernetes.io/managed-by=kubectl-calico";
+    let gone = bench.testbed.kubectl(&[
+        "delete",
+        "pod",
+        "-A",
+        "-l",
+        ours,
+        "--force",
+        "--grace-period=0",
+        "--ignore-not-found",
+        "-o",
+        "name",
+    ])?;
+    demand(!gone.trim().is_empty(), "a node pod was there", &gone)?;
+    let (journal, status) = run.end()?;
+    let (_, took) = bench.rerun(&broken)?;
+    println!(
+        "node pod deleted: that run ended {status}, {:?}; the next after {} s",
+        journal.states,
+        took.as_secs()
+    );
+    Ok(())
+}
+
+/// The script alone is killed, while the configuration that does nothing is in place.
+fn the_script_dies(bench: &Bench<'_>) -> Result<(), Error> {
+    let broken = bench.break_it()?;
+    let mut run = Running::fix(&bench.doctor)?;
+    run.wait("the loopback configuration", |_| bench.has_loopback() && bench.runs_script())?;
+    for pid in scripts(&bench.node)? {
+        bench.node.run(&["/usr/bin/kill", "-KILL", &pid.to_string()])?;
+    }
+    let killed = Instant::now();
+    let (journal, status) = run.end()?;
+    // The timer on the host removes it, whatever the doctor does.
+    wait_until("the loopback configuration is gone", Duration::from_secs(75), || {
+        if bench.has_loopback() { Err("it stands".to_owned()) } else { Ok(()) }
+    })?;
+    println!("script killed: its configuration was gone after {} s", killed.elapsed().as_secs());
+    let (_, took) = bench.rerun(&broken)?;
+    println!(
+        "script killed: that run ended {status}, {:?}; the next after {} s",
+        journal.states,
+        took.as_secs()
+    );
+    Ok(())
+}
+
+/// The journal of the killed run is deleted: the next one repairs by looking, and the lost one cannot be taken back.
+fn the_journal_is_lost(bench: &Bench<'_>) -> Result<(), Error> {
+    let broken = bench.break_it()?;
+    let mut run = Running::fix(&bench.doctor)?;
+    run.wait("the second step", |journal| journal.states.len() > 1)?;
+    let (journal, in_time) = run.kill()?;
+    demand(in_time, "killed while it ran", &journal)?;
+    fs::remove_dir_all(bench.doctor.state().join("kubectl-calico/runs"))
+        .map_err(|error| Error::Odd { what: "the journals".to_owned(), why: error.to_string() })?;
+    let (_, took) = bench.rerun(&broken)?;
+    let undo = bench.doctor.run(&["undo", &journal.run, "--yes"])?;
+    let says = undo.stderr.contains("no journal");
+    demand(undo.code == 1 && says, "undo of a lost run refuses", &undo)?;
+    println!(
+        "journal deleted: repaired after {} s; undo: {}",
+        took.as_secs(),
+        undo.stderr.lines().next().unwrap_or_default()
+    );
+    Ok(())
+}
