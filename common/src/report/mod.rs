@@ -7,6 +7,7 @@ mod escape;
 mod layout;
 mod plan_text;
 mod remedy;
+mod runs;
 mod text;
 #[cfg(test)]
 mod text_tests;
@@ -18,4 +19,5 @@ pub use download::{DownloadReport, DownloadedFile};
 pub use escape::escape;
 pub use layout::{TextOptions, number};
 pub use plan_text::{outcome, plan};
+pub use runs::{RunEntry, RunList, UndoReport, UndoStep, runs, undo};
 pub use text::text;

@@ -52,6 +52,8 @@ pub struct FixReport {
     pub outcome: Option<Outcome>,
     /// The cluster after it; absent when it was not carried out.
     pub after: Option<Report>,
+    /// The command that takes the run back; absent when there is nothing to take back.
+    pub undo: Option<String>,
     /// A sentence about the whole, for people.
     pub note: Option<String>,
 }
@@ -66,6 +68,7 @@ impl FixReport {
             plan: plan.clone(),
             outcome: None,
             after: None,
+            undo: None,
             note: None,
         }
     }

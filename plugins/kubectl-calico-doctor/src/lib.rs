@@ -14,7 +14,9 @@ use common::report::v1::Report;
 use common::report::{json, yaml};
 use jiff::Timestamp;
 
-use commands::{check, checks, collect, completion, download, explain, fix, sweep};
+use commands::{
+    check, checks, collect, completion, download, explain, fix, resume, runs, sweep, undo,
+};
 
 /// Diagnoses and repairs a Calico install
 ///
@@ -42,6 +44,12 @@ enum Verb {
     Check(check::CheckFlags),
     /// Repairs what check finds: plan, consent, journal, repair, verification
     Fix(fix::FixFlags),
+    /// Takes back what an earlier run did to nodes: undo RUN
+    Undo(undo::UndoFlags),
+    /// Goes on with an earlier run that was cut off, failed or was interrupted: resume RUN
+    Resume(resume::ResumeFlags),
+    /// Lists the runs on this cluster that this machine remembers
+    Runs,
     /// Writes what check would look at into a bundle, without secrets: collect -o FILE.tar.gz
     Collect(collect::CollectFlags),
     /// Fetches, verifies and keeps manifests, CRDs and the archive of a Calico release, for repairs without a network
@@ -116,6 +124,9 @@ async fn dispatch(
         None => check::run(session, check).await,
         Some(Verb::Check(flags)) => check::run(session, &flags).await,
         Some(Verb::Fix(flags)) => fix::run(session, &flags).await,
+        Some(Verb::Undo(flags)) => undo::run(session, &flags).await,
+        Some(Verb::Resume(flags)) => resume::run(session, &flags).await,
+        Some(Verb::Runs) => runs::run(session).await,
         Some(Verb::Collect(flags)) => collect::run(session, &flags, output).await,
         Some(Verb::Download(flags)) => download::run(session, &flags).await,
         Some(Verb::Sweep(flags)) => sweep::run(session, &flags).await,

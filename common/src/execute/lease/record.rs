@@ -1,4 +1,4 @@
-//! What a Lease says, and who may take it. Pure: the time and what is known of runs on this machine are given.
+//! What a Lease says, and who may take it.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -19,6 +19,11 @@ pub struct Holder {
 }
 
 impl Holder {
+    /// `user`, on this machine.
+    pub fn here(user: &str, run: &PlanId) -> Self {
+        Self { user: user.to_owned(), host: host_name(), run: run.clone() }
+    }
+
     pub(super) fn identity(&self) -> String {
         format!("{}@{}/{}", self.user, self.host, self.run)
     }
@@ -29,6 +34,23 @@ impl Holder {
         let (user, host) = rest.rsplit_once('@')?;
         Some(Self { user: user.to_owned(), host: host.to_owned(), run: PlanId(run.to_owned()) })
     }
+}
+
+#[cfg(unix)]
+fn host_name() -> String {
+    plain(&rustix::system::uname().nodename().to_string_lossy())
+}
+
+#[cfg(not(unix))]
+fn host_name() -> String {
+    plain(&std::env::var("COMPUTERNAME").unwrap_or_default())
+}
+
+/// Without what would be taken for a part of the holder's name.
+fn plain(name: &str) -> String {
+    let name: String =
+        name.chars().filter(|it| it.is_ascii_alphanumeric() || ".-_".contains(*it)).collect();
+    if name.is_empty() { "unknown".to_owned() } else { name }
 }
 
 /// A Lease as the API server stored it.

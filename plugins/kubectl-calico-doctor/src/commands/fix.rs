@@ -11,14 +11,17 @@ use common::cli::{Exit, FailOn, Failure, Kind, OutputFormat};
 use common::cluster::Cluster;
 use common::execute::new_plan_id;
 use common::findings::Code;
+use common::node::pod::Op;
 use common::plan::{Action, Order, Plan, Target, describe, plan_for};
 use common::report::v1::FixReport;
 use common::report::{escape, json, plan as plan_text, yaml};
 
 use super::look::{self, Look};
+use super::node_flags::PodFlags;
 use super::rbac;
 use crate::Session;
 use apply::apply;
+pub(crate) use apply::finish;
 use settle::{nothing_to_do, settle};
 
 #[derive(Args, Clone, Debug)]
@@ -35,6 +38,8 @@ pub(crate) struct FixFlags {
     /// Plan for this bundle; goes with --dry-run only
     #[arg(long, value_name = "PATH", requires = "dry_run")]
     bundle: Option<PathBuf>,
+    #[command(flatten)]
+    pods: PodFlags,
     /// Print the smallest ClusterRole for this verb, and do nothing
     #[arg(long)]
     print_rbac: bool,
@@ -79,7 +84,10 @@ pub(crate) async fn run(session: &Session, flags: &FixFlags) -> Result<Exit, Fai
         return nothing_to_do(session, &look, &plan, &only);
     }
     match flags.dry_run {
-        DryRun::None => apply(session, &cluster, &plan, flags.yes, &only).await,
+        DryRun::None => {
+            let pods = flags.pods.open(session, &cluster, plan.id.clone(), Op::Repair, "fix").await;
+            apply(session, &cluster, &pods, &plan, flags.yes, &only).await
+        }
         DryRun::Client => show_only(session, &plan),
         DryRun::Server => {
             rehearse(&cluster, &plan).await?;
@@ -167,7 +175,7 @@ fn show_only(session: &Session, plan: &Plan) -> Result<Exit, Failure> {
     Ok(Exit::Good)
 }
 
-fn print(session: &Session, report: &FixReport) -> Result<(), Failure> {
+pub(crate) fn print(session: &Session, report: &FixReport) -> Result<(), Failure> {
     let document = match session.format {
         OutputFormat::Json => json(report),
         OutputFormat::Yaml => yaml(report),

@@ -1,5 +1,6 @@
 //! `--print-rbac`: exactly what a verb asks of the API server, as a ClusterRole.
 
+use common::execute::lease;
 use serde_json::{Value, json};
 
 /// The verbs that ask for anything.
@@ -11,6 +12,9 @@ pub(crate) enum Verb {
     Probe,
     Fix,
     Sweep,
+    /// What `fix` asks for, too: it goes on with such a plan, and looks again.
+    Resume,
+    Undo,
 }
 
 /// The role, and its binding when a user is named, as YAML documents.
@@ -20,6 +24,8 @@ pub(crate) fn role(verb: Verb, user: Option<&str>) -> String {
         Verb::Probe => "kubectl-calico-doctor-probe",
         Verb::Fix => "kubectl-calico-doctor-fix",
         Verb::Sweep => "kubectl-calico-doctor-sweep",
+        Verb::Resume => "kubectl-calico-doctor-resume",
+        Verb::Undo => "kubectl-calico-doctor-undo",
     };
     let mut text = common::report::yaml(&json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -47,17 +53,20 @@ fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> Value {
 fn rules(verb: Verb) -> Vec<Value> {
     let mut rules = match verb {
         Verb::Sweep => return sweeping(),
-        Verb::Check | Verb::Probe | Verb::Fix => looking(),
+        Verb::Undo => return undoing(),
+        Verb::Check | Verb::Probe | Verb::Fix | Verb::Resume => looking(),
     };
     if verb == Verb::Probe {
         rules.extend(node_pods());
     }
-    if verb == Verb::Fix {
-        rules.push(rule(&[""], &["pods"], &["get", "delete"]));
-        rules.push(rule(&[""], &["nodes"], &["get"]));
+    if matches!(verb, Verb::Fix | Verb::Resume) {
         // The verification reads the CA by a list with a field selector, which resourceNames covers.
         rules.push(json!({ "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["kube-root-ca.crt"], "verbs": ["list"] }));
         rules.push(rule(&["apps"], &["daemonsets"], &["get"]));
+        // The CNI plugin's fresh token.
+        rules.push(rule(&[""], &["serviceaccounts/token"], &["create"]));
+        rules.extend(lease_of_ours());
+        rules.extend(node_pods());
     }
     rules
 }
@@ -104,6 +113,27 @@ fn looking() -> Vec<Value> {
     ]
 }
 
+/// What keeps two runs apart. A creation has no name that a rule could state.
+fn lease_of_ours() -> Vec<Value> {
+    vec![
+        rule(&["coordination.k8s.io"], &["leases"], &["create"]),
+        json!({ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [lease::NAME], "verbs": ["delete", "get", "update"] }),
+    ]
+}
+
+/// `undo` looks at nothing but what it takes back.
+fn undoing() -> Vec<Value> {
+    let mut rules = vec![
+        json!({ "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] }),
+        // Where calico-node runs, there its node pods may run.
+        rule(&[""], &["pods"], &["list"]),
+        rule(&[""], &["pods/exec"], &["create", "get"]),
+    ];
+    rules.extend(lease_of_ours());
+    rules.extend(node_pods());
+    rules
+}
+
 /// A user's name as part of an object's name: what is not allowed there becomes a dash.
 fn object_name(user: &str) -> String {
     let lower = user.to_ascii_lowercase();
@@ -126,6 +156,8 @@ mod tests {
             assert!(!text.contains(verb), "{verb} in {text}");
         }
         assert!(role(Verb::Fix, None).contains("delete"));
+        // Taking back needs no token.
+        assert!(!role(Verb::Undo, None).contains("serviceaccounts"));
     }
 
     #[test]

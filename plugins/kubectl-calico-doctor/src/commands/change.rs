@@ -1,0 +1,199 @@
+//! Around everything that changes a cluster: the journal, the Lease, the way to the hosts, the wish to stop, and that
+//! nothing of it is left in the end.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use common::cli::{Failure, Kind, interrupted};
+use common::cluster::Cluster;
+use common::execute::lease::{ClusterLease, Holder, Lease, LeaseError, Tenure};
+use common::execute::{
+    Activity, ClusterOperations, Consent, Executor, Journal, NodeHosts, Operations, Progress,
+    Reporter, Stop, StopSwitch, SystemClock, Terminal, journal,
+};
+use common::node::pod::NodePods;
+use common::plan::{Outcome, Plan};
+
+use super::node_flags::close;
+use crate::Session;
+
+/// Who the API server notes as the writer of what we create.
+pub(crate) const FIELD_MANAGER: &str = "kubectl-calico-doctor";
+
+/// How long a request for the Lease may still take once the user has lost patience.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What is done with a plan.
+pub(crate) enum Work<'a> {
+    /// It is carried out.
+    Run(&'a Plan),
+    /// What is left of it is carried out.
+    GoOn(&'a journal::Recorded),
+    /// What was done of it is taken back.
+    TakeBack(&'a journal::Recorded),
+}
+
+impl Work<'_> {
+    fn plan(&self) -> &Plan {
+        match self {
+            Self::Run(plan) => plan,
+            Self::GoOn(recorded) | Self::TakeBack(recorded) => &recorded.plan,
+        }
+    }
+}
+
+/// Asks for consent, unless `yes` gives it; `explanation` is what a person may want to read before.
+pub(crate) fn consent(
+    session: &Session,
+    yes: bool,
+    explanation: &str,
+) -> Result<Option<Consent>, Failure> {
+    let (mut input, mut output) = (io::stdin().lock(), io::stderr().lock());
+    let is_asked = io::stdin().is_terminal() && session.printer.stderr.is_terminal;
+    let terminal = is_asked.then_some(Terminal { input: &mut input, output: &mut output });
+    Ok(Consent::obtain(yes, terminal, explanation)?)
+}
+
+/// Says that there was no consent.
+pub(crate) fn declined(session: &Session) {
+    let hint =
+        if io::stdin().is_terminal() { "" } else { " (no terminal to ask at: --yes applies it)" };
+    session.printer.talk(&format!("Nothing was changed{hint}."));
+}
+
+/// Does the work under the Lease. The pods on nodes and the Lease are gone when it returns, whatever happened.
+pub(crate) async fn carry_out(
+    session: &Session,
+    cluster: &Cluster,
+    pods: &NodePods,
+    journal: Journal,
+    work: Work<'_>,
+    consent: Consent,
+) -> Result<Outcome, Failure> {
+    let (switch, stop) = StopSwitch::new();
+    let listener = tokio::spawn(async move {
+        loop {
+            interrupted().await;
+            switch.stop();
+        }
+    });
+    let outcome = under_lease(session, cluster, pods, journal, work, (consent, &stop)).await;
+    session.printer.clear();
+    close(session, pods).await;
+    listener.abort();
+    outcome
+}
+
+async fn under_lease(
+    session: &Session,
+    cluster: &Cluster,
+    pods: &NodePods,
+    mut journal: Journal,
+    work: Work<'_>,
+    (consent, stop): (Consent, &Stop),
+) -> Result<Outcome, Failure> {
+    // A request that is under way is given a moment to come back, so that no Lease is left behind.
+    let impatient = async {
+        stop.requested().await;
+        tokio::time::sleep(PATIENCE).await;
+    };
+    let lease = tokio::select! {
+        lease = take_lease(session, cluster, work.plan()) => lease,
+        () = impatient => {
+            Err(Failure::new(Kind::Interrupted, "interrupted; nothing was changed"))
+        }
+    };
+    let lease = match lease {
+        Ok(lease) => lease,
+        Err(failure) => {
+            // A run that was not let do anything needs not be remembered.
+            if matches!(work, Work::Run(_)) {
+                journal.discard().map_err(internal)?;
+            }
+            return Err(failure);
+        }
+    };
+    let hosts = NodeHosts::new(pods, &work.plan().id);
+    let operations = ClusterOperations::with_hosts(cluster, &hosts);
+    let outcome =
+        execute(session, &operations, (&mut journal, &lease.tenure(), stop), &work, consent).await;
+    if let Err(error) = lease.release().await {
+        session.printer.talk(&format!("warning: {error}; it expires within 30 s"));
+    }
+    outcome
+}
+
+async fn execute(
+    session: &Session,
+    operations: &impl Operations,
+    (journal, tenure, stop): (&mut Journal, &Tenure, &Stop),
+    work: &Work<'_>,
+    consent: Consent,
+) -> Result<Outcome, Failure> {
+    if matches!(work, Work::GoOn(_)) {
+        let at = jiff::Timestamp::now();
+        journal.write(&journal::Entry::Resumed { at }).map_err(internal)?;
+    }
+    let mut reporter = Lines { session };
+    let clock = SystemClock::default();
+    let executor =
+        Executor { operations, clock: &clock, journal, tenure, reporter: &mut reporter, stop };
+    match work {
+        Work::Run(plan) => executor.run(plan, consent).await,
+        Work::GoOn(recorded) => executor.go_on(&recorded.plan, &recorded.states, consent).await,
+        Work::TakeBack(recorded) => executor.take_back(recorded, consent).await,
+    }
+    .map_err(internal)
+}
+
+async fn take_lease(
+    session: &Session,
+    cluster: &Cluster,
+    plan: &Plan,
+) -> Result<Lease<ClusterLease>, Failure> {
+    let user = cluster.who_am_i().await.unwrap_or_else(|_| plan.target.user.clone());
+    let directory = journal::directory().map_err(internal)?;
+    let store = ClusterLease::new(cluster, FIELD_MANAGER);
+    let is_dead = |run: &common::plan::PlanId| journal::is_dead(&directory, run);
+    Lease::take(store, Holder::here(&user, &plan.id), is_dead).await.map_err(|error| {
+        let hint = match &error {
+            LeaseError::Held { .. } | LeaseError::Contended => {
+                "wait for it to end, then try again; what a run that died left expires within 30 s"
+                    .to_owned()
+            }
+            LeaseError::Forbidden(_) => {
+                format!("ask for the role that {} fix --print-rbac prints", session.program)
+            }
+            LeaseError::Api(error) => error.hint().unwrap_or("try again").to_owned(),
+        };
+        let kind = match &error {
+            LeaseError::Api(_) => Kind::Access,
+            _ => Kind::Refused,
+        };
+        Failure::new(kind, error).hint(hint)
+    })
+}
+
+/// A journal that cannot be kept.
+pub(crate) fn internal(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::new(Kind::Internal, error)
+}
+
+/// One line that moves on a terminal; one line per step elsewhere.
+struct Lines<'a> {
+    session: &'a Session,
+}
+
+impl Reporter for Lines<'_> {
+    fn tell(&mut self, progress: &Progress<'_>) {
+        let place = progress.step.node.as_deref().unwrap_or(&progress.step.title);
+        let line = format!("{}/{} {place}  {}", progress.number, progress.of, progress.line());
+        match progress.activity {
+            Activity::Ended(_) => {
+                self.session.printer.clear();
+                self.session.printer.talk(&format!("  {line}"));
+            }
+            _ => self.session.printer.live(&format!("  {line}")),
+        }
+    }
+}

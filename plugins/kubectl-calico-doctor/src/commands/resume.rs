@@ -1,0 +1,110 @@
+//! `resume`: does what is left of an earlier run's plan. A new `fix` plans anew from what the cluster shows; this goes on
+//! with what was decided then.
+
+use clap::Args;
+use common::cli::{Exit, Failure, Kind, OutputFormat};
+use common::execute::journal::{Run, RunState};
+use common::node::pod::Op;
+use common::plan::{Plan, RunResult, StepState};
+use common::report::plan as plan_text;
+use common::report::v1::FixReport;
+
+use super::change::{self, Work};
+use super::fix::{finish, print};
+use super::node_flags::PodFlags;
+use super::undo::reopen;
+use super::{earlier, look, rbac};
+use crate::Session;
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ResumeFlags {
+    /// The run: its id, the beginning of its id, or "last"
+    #[arg(value_name = "RUN", required_unless_present = "print_rbac")]
+    run: Option<String>,
+    /// Go on without asking
+    #[arg(short = 'y', long)]
+    yes: bool,
+    /// Print what is left to do, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    pods: PodFlags,
+    /// Print the smallest ClusterRole for this verb, and do nothing
+    #[arg(long)]
+    print_rbac: bool,
+    /// With --print-rbac: bind the role to this user
+    #[arg(long, value_name = "USER", requires = "print_rbac")]
+    bind_to: Option<String>,
+}
+
+pub(crate) async fn run(session: &Session, flags: &ResumeFlags) -> Result<Exit, Failure> {
+    if flags.print_rbac {
+        session.printer.data(&rbac::role(rbac::Verb::Resume, flags.bind_to.as_deref()))?;
+        return Ok(Exit::Good);
+    }
+    let word = flags.run.as_deref().unwrap_or_default();
+    let cluster = look::connect(session).await?;
+    let run = look::interruptible(earlier::find(session, &cluster, word)).await??;
+    let left = left_of(&run);
+    if let Some(note) = over(session, &run)? {
+        let mut report = FixReport::new(&left, Exit::Good.word());
+        report.note = Some(note.clone());
+        if session.format == OutputFormat::Text {
+            session.printer.data(&format!("{note}\n"))?;
+        } else {
+            print(session, &report)?;
+        }
+        return Ok(Exit::Good);
+    }
+    if flags.dry_run {
+        print(session, &FixReport::new(&left, "planned"))?;
+        return Ok(Exit::Good);
+    }
+    let mut options = session.text_options();
+    if session.format == OutputFormat::Text {
+        session.printer.data(&plan_text(&left, &options))?;
+    }
+    options.verbose = true;
+    let Some(consent) = change::consent(session, flags.yes, &plan_text(&left, &options))? else {
+        if session.format != OutputFormat::Text {
+            print(session, &FixReport::new(&left, Exit::Declined.word()))?;
+        }
+        change::declined(session);
+        return Ok(Exit::Declined);
+    };
+    let (journal, recorded) = reopen(&run)?;
+    let plan = &recorded.plan;
+    let pods = flags.pods.open(session, &cluster, plan.id.clone(), Op::Repair, "resume").await;
+    let work = Work::GoOn(&recorded);
+    let outcome = change::carry_out(session, &cluster, &pods, journal, work, consent).await?;
+    finish(session, &cluster, plan, outcome, &[]).await
+}
+
+/// The plan without the steps that are done.
+fn left_of(run: &Run) -> Plan {
+    let recorded = &run.recorded;
+    let mut plan = recorded.plan.clone();
+    plan.steps.retain(|step| {
+        !matches!(recorded.state(&step.id), StepState::Done | StepState::Skipped { .. })
+    });
+    plan
+}
+
+/// A sentence when nothing of the run is left to do; a refusal when it must not go on.
+fn over(session: &Session, run: &Run) -> Result<Option<String>, Failure> {
+    let id = run.id();
+    match run.state() {
+        RunState::Ended(RunResult::Done) => {
+            Ok(Some(format!("Run {id} ended well; there is nothing to go on with.")))
+        }
+        RunState::Superseded => {
+            Ok(Some(format!("Run {id} was cut off, and a later run did what was left.")))
+        }
+        RunState::Undone | RunState::PartlyUndone => Err(Failure::new(
+            Kind::Refused,
+            format!("run {id} was taken back, wholly or in part: it cannot go on"),
+        )
+        .hint(format!("plan anew: {} fix", session.program))),
+        RunState::Running | RunState::CutOff | RunState::Ended(_) => Ok(None),
+    }
+}

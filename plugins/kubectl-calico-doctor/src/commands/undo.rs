@@ -1,0 +1,147 @@
+//! `undo`: takes back what an earlier run did to nodes, the newest step first.
+
+use clap::Args;
+use common::cli::{Exit, Failure, Kind, OutputFormat};
+use common::cluster::Cluster;
+use common::execute::Journal;
+use common::execute::journal::{ReopenError, Run, RunState};
+use common::node::pod::Op;
+use common::plan::{Outcome, RunResult, StepState, Undo};
+use common::report::{self, UndoReport, json, outcome as outcome_text, yaml};
+
+use super::change::{self, Work};
+use super::node_flags::PodFlags;
+use super::{earlier, look, rbac};
+use crate::Session;
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct UndoFlags {
+    /// The run: its id, the beginning of its id, or "last"
+    #[arg(value_name = "RUN", required_unless_present = "print_rbac")]
+    run: Option<String>,
+    /// Take it back without asking
+    #[arg(short = 'y', long)]
+    yes: bool,
+    /// Print what would be taken back, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    pods: PodFlags,
+    /// Print the smallest ClusterRole for this verb, and do nothing
+    #[arg(long)]
+    print_rbac: bool,
+    /// With --print-rbac: bind the role to this user
+    #[arg(long, value_name = "USER", requires = "print_rbac")]
+    bind_to: Option<String>,
+}
+
+pub(crate) async fn run(session: &Session, flags: &UndoFlags) -> Result<Exit, Failure> {
+    if flags.print_rbac {
+        session.printer.data(&rbac::role(rbac::Verb::Undo, flags.bind_to.as_deref()))?;
+        return Ok(Exit::Good);
+    }
+    let word = flags.run.as_deref().unwrap_or_default();
+    let cluster = look::connect(session).await?;
+    let run = look::interruptible(earlier::find(session, &cluster, word)).await??;
+    let plan = &run.recorded.plan;
+    let mut report = UndoReport::new(plan, &run.recorded.undoable(), "planned");
+    if report.steps.is_empty() {
+        report.verdict = Exit::Good.word();
+        report.note = Some(nothing(&run));
+        print(session, &run, &report)?;
+        return Ok(Exit::Good);
+    }
+    if flags.dry_run {
+        print(session, &run, &report)?;
+        return Ok(Exit::Good);
+    }
+    let text = report::undo(plan, &report, &session.text_options());
+    if session.format == OutputFormat::Text {
+        session.printer.data(&text)?;
+    }
+    let Some(consent) = change::consent(session, flags.yes, &text)? else {
+        if session.format != OutputFormat::Text {
+            report.verdict = Exit::Declined.word();
+            print(session, &run, &report)?;
+        }
+        change::declined(session);
+        return Ok(Exit::Declined);
+    };
+    let (journal, recorded) = reopen(&run)?;
+    let pods = flags.pods.open(session, &cluster, plan.id.clone(), Op::Repair, "undo").await;
+    let work = Work::TakeBack(&recorded);
+    let outcome = change::carry_out(session, &cluster, &pods, journal, work, consent).await?;
+    finish(session, &cluster, &run, report, outcome)
+}
+
+/// Goes on with the run's journal.
+pub(crate) fn reopen(run: &Run) -> Result<(Journal, common::execute::journal::Recorded), Failure> {
+    Journal::reopen(&run.path).map_err(|error| {
+        let kind = match error {
+            ReopenError::Running(_) => Kind::Refused,
+            ReopenError::Read(_) | ReopenError::Journal(_) => Kind::Internal,
+        };
+        Failure::new(kind, error)
+    })
+}
+
+/// Why there is nothing to take back.
+fn nothing(run: &Run) -> String {
+    let id = run.id();
+    if matches!(run.state(), RunState::Undone | RunState::PartlyUndone) {
+        return format!("Run {id} was taken back already.");
+    }
+    let recorded = &run.recorded;
+    let impossible = recorded.plan.steps.iter().find_map(|step| match &step.undo {
+        Undo::Impossible { why } if matches!(recorded.state(&step.id), StepState::Done) => {
+            Some(format!("{}: {why}", step.title))
+        }
+        _ => None,
+    });
+    match impossible {
+        Some(why) => format!("Nothing of run {id} can be taken back. {why}."),
+        None => format!("Run {id} has nothing to take back."),
+    }
+}
+
+fn finish(
+    session: &Session,
+    _cluster: &Cluster,
+    run: &Run,
+    mut report: UndoReport,
+    outcome: Outcome,
+) -> Result<Exit, Failure> {
+    let exit = exit_of(outcome.result);
+    report.verdict = exit.word();
+    report.outcome = Some(outcome);
+    if session.format != OutputFormat::Text {
+        print(session, run, &report)?;
+        return Ok(exit);
+    }
+    if let Some(outcome) = &report.outcome {
+        session.printer.data(&outcome_text(outcome, &session.text_options()))?;
+    }
+    Ok(exit)
+}
+
+/// The exit code of what was done.
+pub(crate) fn exit_of(result: RunResult) -> Exit {
+    match result {
+        RunResult::Done => Exit::Good,
+        RunResult::Failed => Exit::Error,
+        RunResult::Refused => Exit::Declined,
+        RunResult::Interrupted => Exit::Interrupted,
+    }
+}
+
+fn print(session: &Session, run: &Run, report: &UndoReport) -> Result<(), Failure> {
+    let document = match session.format {
+        OutputFormat::Json => json(report),
+        OutputFormat::Yaml => yaml(report),
+        OutputFormat::Text => match &report.note {
+            Some(note) => format!("{note}\n"),
+            None => report::undo(&run.recorded.plan, report, &session.text_options()),
+        },
+    };
+    session.printer.data(&document)
+}
