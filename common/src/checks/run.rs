@@ -102,7 +102,7 @@ fn explained_by(key: &str) -> &'static [&'static str] {
     match key {
         "unauthorized" | "certificate-not-trusted" => &["CAL-CNI-006"],
         "plugin-missing" => &["CAL-CNI-003", "CAL-CNI-004", "CAL-CNI-005"],
-        "cni-not-initialized" => &["CAL-CNI-001", "CAL-CNI-002", "CAL-CNI-003"],
+        "cni-not-initialized" => &["CAL-CNI-001", "CAL-CNI-002", "CAL-CNI-003", "CAL-CNI-005"],
         "other-plugin" | "no-network-info" => &["CAL-CNI-003"],
         "kubeconfig-missing" => &["CAL-CNI-002"],
         "forbidden" => &["CAL-CNI-007"],

@@ -8,7 +8,7 @@ use crate::checks::pod::hanging::{Hanging, hanging};
 use crate::checks::pod::kubelet_text::{TextCause, essence};
 use crate::findings::{Cause, Code, Evidence, Finding, Findings, Severity, Subject};
 use crate::plan::RemedyName;
-use crate::snapshot::FileEntry;
+use crate::snapshot::{FileEntry, Known};
 
 const CODE: Code = Code("CAL-CNI-004");
 
@@ -48,9 +48,9 @@ fn run(context: &Context<'_>, out: &mut Findings) {
     for node in context.linux_nodes() {
         let name = node.metadata.name.as_str();
         let texts = said.remove(name).unwrap_or_default();
-        let finding = match listing(context, name) {
-            Some(files) => from_listing(name, files, &texts),
-            None => from_texts(name, &texts),
+        let finding = match context.plugins(name) {
+            Known::Known(files) => from_listing(name, files, &texts),
+            Known::Absent | Known::Unknown(_) => from_texts(name, &texts),
         };
         if let Some(mut finding) = finding {
             if finding.remedy.is_some() {
@@ -72,11 +72,6 @@ fn is_ours(context: &Context<'_>, one: &Hanging<'_>) -> bool {
     let of_another = first.is_some_and(|it| !it.is_calico() && it.plugins.contains(plugin));
     let is_calicos = CNI_BINARIES.contains(&plugin.as_str());
     !of_another && (!is_calicos || context.looks_where_plugins_are(path))
-}
-
-fn listing<'a>(context: &Context<'a>, node: &str) -> Option<&'a [FileEntry]> {
-    let facts = context.snapshot.hosts.get(node)?.known()?;
-    facts.cni_bin_dir.known().map(Vec::as_slice)
 }
 
 fn from_listing(node: &str, files: &[FileEntry], texts: &[Hanging<'_>]) -> Option<Finding> {

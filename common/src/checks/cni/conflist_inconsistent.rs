@@ -133,7 +133,7 @@ fn of_the_kubeconfig(
 ) -> Option<Fault> {
     let path = file.calico.as_ref()?.kubeconfig.as_deref()?;
     let (directory, name) = path.rsplit_once('/')?;
-    let listing = context.snapshot.host(node).and_then(|facts| facts.cni_config_dir.as_ref());
+    let listing = context.config_files(node).and_then(|facts| facts.cni_config_dir.as_ref());
     let missing = !listing.known()?.iter().any(|it| it.name == name);
     let text = format!("{} names {path}, which does not exist", file.file);
     (directory == context.config_dir() && missing).then(|| Fault {

@@ -1,5 +1,6 @@
 //! CAL-CNI-001.
 
+use super::runtime_looks_elsewhere::configured_elsewhere;
 use crate::calico::names::CONFLIST_NAME;
 use crate::checks::Context;
 use crate::findings::{Cause, Code, Confidence, Evidence, Finding, Findings, Severity, Subject};
@@ -44,8 +45,8 @@ fn run(context: &Context<'_>, out: &mut Findings) {
     for node in context.linux_nodes() {
         let Some(condition) = uninitialized(node) else { continue };
         let name = node.metadata.name.as_str();
-        if reads_nonsense_first(context, name) {
-            // CAL-CNI-002, or -003 when it is not Calico's, says which file.
+        // CAL-CNI-002 says which file makes no sense, or -003 when it is not Calico's; -005 where the runtime looks.
+        if reads_nonsense_first(context, name) || configured_elsewhere(context, name).is_some() {
             continue;
         }
         if context.running_calico_node(name).is_none() && !is_lost(context, name) {
@@ -90,7 +91,7 @@ fn uninitialized(node: &Node) -> Option<&NodeCondition> {
 }
 
 fn finding(context: &Context<'_>, node: &str, condition: &NodeCondition) -> Finding {
-    let listing = context.snapshot.host(node).and_then(|facts| facts.cni_config_dir.as_ref());
+    let listing = context.config_files(node).and_then(|facts| facts.cni_config_dir.as_ref());
     let (key, text, confidence) = match &listing {
         Known::Known(files) if files.iter().any(is_configuration) && has_calicos(context, node) => {
             (

@@ -97,7 +97,7 @@ fn run(context: &Context<'_>, out: &mut Findings) {
 /// Why the credentials on `node` are refused; absent when they are good.
 pub(in crate::checks) fn judge(context: &Context<'_>, node: &str) -> Known<Refusal> {
     let snapshot = context.snapshot;
-    snapshot.host(node).and_then(|facts| match &facts.cni_kubeconfig {
+    context.config_files(node).and_then(|facts| match &facts.cni_kubeconfig {
         Known::Known(file) => refusal(file, &snapshot.credentials_for(file), context.now),
         Known::Absent => Known::Unknown(Gap::new(
             format!("nodes/{node}/probe.txt#calico-kubeconfig"),
@@ -116,7 +116,7 @@ fn holds(context: &Context<'_>, said: &Hanging<'_>) -> bool {
 
 /// True when the CA in the file is the cluster's: whoever said otherwise, said it before the file was rewritten.
 pub(in crate::checks) fn trusts_the_server(context: &Context<'_>, node: &str) -> bool {
-    let file = context.snapshot.host(node).and_then(|facts| facts.cni_kubeconfig.as_ref());
+    let file = context.config_files(node).and_then(|facts| facts.cni_kubeconfig.as_ref());
     let trusted = file.known().and_then(|file| file.ca_sha256.known());
     trusted.is_some_and(|it| context.snapshot.root_ca().known().is_some_and(|ca| ca.is(it)))
 }

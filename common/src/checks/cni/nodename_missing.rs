@@ -77,7 +77,9 @@ fn judge(context: &Context<'_>, node: &str, is_said: bool) -> Option<(Why, Confi
     match seen {
         Known::Known(name) if name.is_empty() => Some((Why::Removed, Confidence::Certain)),
         Known::Absent => Some((Why::Removed, Confidence::Certain)),
-        Known::Known(_) if is_said => Some((Why::Elsewhere, Confidence::Likely)),
+        Known::Known(_) if is_said && !context.host_has_nodename(node) => {
+            Some((Why::Elsewhere, Confidence::Likely))
+        }
         Known::Unknown(_) if is_said => Some((Why::Removed, Confidence::Likely)),
         Known::Known(_) | Known::Unknown(_) => None,
     }

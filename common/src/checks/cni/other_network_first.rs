@@ -91,7 +91,7 @@ fn judge<'a>(context: &Context<'a>, node: &str) -> Known<(Fault, &'a NetworkConf
         Known::Unknown(gap) => return Known::Unknown(gap),
     };
     let Some(first) = all.first().copied() else { return Known::Absent };
-    if first.is_calico() {
+    if first.is_calico() || takes_calicos_by_name(context, node, &all) {
         return Known::Absent;
     }
     let has_calico = all.iter().any(|it| it.is_calico());
@@ -124,6 +124,13 @@ fn judge<'a>(context: &Context<'a>, node: &str) -> Known<(Fault, &'a NetworkConf
         Fault::Leftover
     };
     Known::Known((fault, first))
+}
+
+/// True when the runtime is told the network's name (CRI-O's `cni_default_network`): the order of files is nothing to it then.
+fn takes_calicos_by_name(context: &Context<'_>, node: &str, all: &[&NetworkConfiguration]) -> bool {
+    let named =
+        |name: &str| all.iter().any(|it| it.is_calico() && it.network.as_deref() == Some(name));
+    context.runtime_files(node).iter().any(|it| it.default_network.as_deref().is_some_and(named))
 }
 
 /// True when `node` should have a configuration of Calico, as other nodes do, and calico-node is not on its way to write it.

@@ -182,7 +182,7 @@ fn is_disproved(context: &Context<'_>, node: &str, cause: &TextCause) -> bool {
         TextCause::Unauthorized => judge_credentials(context, node) == Known::Absent,
         TextCause::CertificateNotTrusted => trusts_the_server(context, node),
         TextCause::PluginMissing { plugin, path } => {
-            let facts = context.snapshot.host(node).and_then(|it| it.cni_bin_dir.as_ref());
+            let facts = context.plugins(node);
             // A runtime that looks elsewhere does not see what is there now.
             context.looks_where_plugins_are(path)
                 && facts.known().is_some_and(|files| files.iter().any(|file| &file.name == plugin))
@@ -190,9 +190,10 @@ fn is_disproved(context: &Context<'_>, node: &str, cause: &TextCause) -> bool {
         TextCause::NotInitialized => is_ready(context, node),
         TextCause::DatastoreLocked => context.datastore_is_ready() == Some(true),
         TextCause::KubeconfigMissing => {
-            let facts = context.snapshot.host(node).and_then(|it| it.cni_kubeconfig.as_ref());
+            let facts = context.config_files(node).and_then(|it| it.cni_kubeconfig.as_ref());
             facts.known().is_some()
         }
+        TextCause::NodenameMissing => context.host_has_nodename(node),
         _ => false,
     }
 }
