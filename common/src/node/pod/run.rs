@@ -11,6 +11,9 @@ use crate::cluster::{ApiError, ExecOutput, ExecRequest, LogRequest};
 /// The host's root directory as a pod sees it that has not entered the host: through process 1 of the host.
 pub const HOST_ROOT: &str = "/proc/1/root";
 
+/// Ends a script with the exit code of its last command.
+const END: &[u8] = b"\nexit\n";
+
 /// What may be done when running a script by exec fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
@@ -25,8 +28,8 @@ pub enum Repeat {
 /// A script to be run on a host.
 #[derive(Clone, Copy)]
 pub struct HostRun<'a> {
-    /// POSIX shell. It must end by itself with `exit`, because the end of input cannot be signalled to servers before
-    /// 1.30, and must not read its own standard input, which is the script.
+    /// POSIX shell. It must not read its standard input, which is the script. An `exit` is added at its end, because the
+    /// end of input cannot be signalled to servers before 1.30.
     pub script: &'a [u8],
     /// Output that is taken at most, in bytes.
     pub limit_bytes: usize,
@@ -83,12 +86,13 @@ impl NodePod {
     }
 
     async fn exec(&self, run: &HostRun<'_>, command: &[&str]) -> Result<ExecOutput, NodePodError> {
+        let script = [run.script, END].concat();
         let request = ExecRequest {
             namespace: &self.made.object.namespace,
             pod: &self.made.object.name,
             container: CONTAINER,
             command,
-            stdin: Some(run.script),
+            stdin: Some(&script),
             limit_bytes: run.limit_bytes,
             timeout: run.timeout,
         };
