@@ -44,3 +44,10 @@ pub const ROOT_CA_KEY: &str = "ca.crt";
 pub const CALICO_CONFIG_MAP: &str = "calico-config";
 /// Label of an object that names the tool that manages it.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Tunnel devices that Calico makes: VXLAN for both families, IP-in-IP, WireGuard for both families.
+pub const TUNNEL_DEVICES: [&str; 5] =
+    ["vxlan.calico", "vxlan-v6.calico", "tunl0", "wireguard.cali", "wg-v6.cali"];
+/// Environment variable of calico-node: what distributes routes.
+pub const NETWORKING_BACKEND_VARIABLE: &str = "CALICO_NETWORKING_BACKEND";
+/// The same in ConfigMap [`CALICO_CONFIG_MAP`].
+pub const NETWORKING_BACKEND_KEY: &str = "calico_backend";

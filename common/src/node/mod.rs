@@ -17,8 +17,9 @@ pub const PROBE_SCRIPT: &str = include_str!("probe.sh");
 /// The container of a calico-node pod that the probe runs in; canal's pods call it so as well.
 pub const PROBE_CONTAINER: &str = "calico-node";
 
-/// Time that the probe of one node may take; it usually takes a fraction of a second.
-pub const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time that the probe of one node may take; it usually takes a fraction of a second. Four questions about health may take 5 s
+/// each, and what was found besides must not be lost by that.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// The same on the host, where there is more to look at.
 pub const HOST_PROBE_TIMEOUT: Duration = Duration::from_secs(30);

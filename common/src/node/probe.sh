@@ -189,7 +189,7 @@ boot() {
     cat /proc/sys/kernel/random/boot_id /proc/uptime
 }
 
-felix_is() {
+agent_is() {
     for program in "$root/bin/calico-node" "$root/usr/bin/calico-node"; do
         if [ -x "$program" ]; then
             section "$1" "$program" "-$2"
@@ -202,6 +202,19 @@ felix_is() {
             return
         fi
     done
+}
+
+# Which program distributes routes, as calico-node was told, and BIRD's health where that is BIRD (also when nothing was
+# said). Where another one does, asking BIRD would only show that it does not run.
+probe_bird() {
+    section networking-backend printf '%s\n' "${CALICO_NETWORKING_BACKEND:-}"
+    case ${CALICO_NETWORKING_BACKEND:-} in
+        vxlan | none) ;;
+        *)
+            agent_is bird.readiness bird-ready
+            agent_is bird.liveness bird-live
+            ;;
+    esac
 }
 
 # ---- What only the host can see ----
@@ -425,8 +438,11 @@ probe() {
 
     section_file calico-nodename "$root/var/lib/calico/nodename"
     section_file calico-mtu "$root/var/lib/calico/mtu"
-    felix_is felix.readiness felix-ready
-    felix_is felix.liveness felix-live
+    agent_is felix.readiness felix-ready
+    agent_is felix.liveness felix-live
+    if [ "$vantage" = calico-node ]; then
+        probe_bird
+    fi
 
     if [ -f "$root/var/log/calico/cni/cni.log" ]; then
         section_by cni-log end_of_log "$root/var/log/calico/cni/cni.log" 200

@@ -202,6 +202,22 @@ fn felix_is_asked_as_each_release_wants_it() {
 }
 
 #[test]
+fn bird_is_asked_unless_calico_node_does_without_it() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("host/etc/cni/net.d")).unwrap();
+    program(root.path(), "bin/calico-node", "#!/bin/sh\n[ \"$1\" != -bird-ready ] || exit 1\n");
+    for (backend, is_asked) in [("bird", true), ("", true), ("vxlan", false), ("none", false)] {
+        let variable = format!("CALICO_NETWORKING_BACKEND={backend}");
+        let text = run(&["env", &variable, "sh"], root.path());
+        let (sections, faults) = parse_probe(text.as_bytes());
+        assert_eq!(faults, []);
+        assert_eq!(sections["networking-backend"].text.trim(), backend);
+        let codes = ["bird.readiness", "bird.liveness"].map(|id| sections.get(id).map(|it| it.rc));
+        assert_eq!(codes, if is_asked { [Some(1), Some(0)] } else { [None, None] }, "{backend:?}");
+    }
+}
+
+#[test]
 fn a_command_that_hangs_is_ended() {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir_all(root.path().join("host/etc/cni/net.d")).unwrap();

@@ -8,6 +8,7 @@ mod layout;
 mod plan_text;
 mod remedy;
 mod runs;
+mod status;
 mod text;
 #[cfg(test)]
 mod text_tests;
@@ -20,4 +21,8 @@ pub use escape::escape;
 pub use layout::{TextOptions, number};
 pub use plan_text::{outcome, plan};
 pub use runs::{RunEntry, RunList, UndoReport, UndoStep, runs, undo};
+pub use status::{
+    AgentStatus, NodeStatus, NodeVerdict, PodStatus, StatusReport, TokenStatus, TunnelStatus,
+    UnknownFact, status_text,
+};
 pub use text::text;

@@ -31,7 +31,7 @@ pub fn text(report: &Report, options: &TextOptions) -> String {
 }
 
 /// `Calico v3.28.4 (manifest, kube-system) · VXLAN · 3 nodes · Kubernetes v1.34.4 · context prod`
-fn header(cluster: &ClusterSummary) -> String {
+pub(super) fn header(cluster: &ClusterSummary) -> String {
     let mut parts = Vec::new();
     match (&cluster.calico, &cluster.install, &cluster.namespace) {
         (version, Some(install), Some(namespace)) => {

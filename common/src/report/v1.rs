@@ -107,6 +107,24 @@ pub struct RootReport {
     pub symptoms: Vec<Finding>,
 }
 
+impl ClusterSummary {
+    /// What `snapshot` shows.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let install = snapshot.install.known();
+        Self {
+            context: snapshot.cluster.context.clone(),
+            bundle: None,
+            uid: snapshot.cluster.uid.known().cloned(),
+            kubernetes: snapshot.cluster.server_version.known().cloned(),
+            calico: install.and_then(|it| it.version.clone()),
+            install: install.map(|it| format!("{:?}", it.method).to_lowercase()),
+            namespace: install.map(|it| it.namespace.clone()),
+            encapsulation: install.and_then(|it| it.encapsulation.clone()),
+            nodes: snapshot.nodes.get().known().map(|nodes| nodes.len()),
+        }
+    }
+}
+
 impl Report {
     /// The report of a run that failed before anything could be looked at.
     pub fn failed(taken: Timestamp, error: String) -> Self {
@@ -126,22 +144,11 @@ impl Report {
 
     /// The report of `diagnosis` over `snapshot`.
     pub fn new(snapshot: &Snapshot, diagnosis: &Diagnosis, verdict: &'static str) -> Self {
-        let install = snapshot.install.known();
         Self {
             api_version: API_VERSION,
             kind: "Report",
             taken: snapshot.taken,
-            cluster: ClusterSummary {
-                context: snapshot.cluster.context.clone(),
-                bundle: None,
-                uid: snapshot.cluster.uid.known().cloned(),
-                kubernetes: snapshot.cluster.server_version.known().cloned(),
-                calico: install.and_then(|it| it.version.clone()),
-                install: install.map(|it| format!("{:?}", it.method).to_lowercase()),
-                namespace: install.map(|it| it.namespace.clone()),
-                encapsulation: install.and_then(|it| it.encapsulation.clone()),
-                nodes: snapshot.nodes.get().known().map(|nodes| nodes.len()),
-            },
+            cluster: ClusterSummary::of(snapshot),
             verdict,
             roots: diagnosis
                 .roots

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::probe::{self, ProbeFault};
 use super::{
-    ControlPlane, Gap, GapReason, Known, Link, NetworkConfiguration, RuntimeConfig, Sandbox,
-    Section, Sections, Service, conflist, control_plane, kubeconfig, link, ls, runtime_config,
-    sandbox, service,
+    BlockRoutes, ControlPlane, Gap, GapReason, Known, Link, NetworkConfiguration, RuntimeConfig,
+    Sandbox, Section, Sections, Service, conflist, control_plane, kubeconfig, link, ls, route,
+    runtime_config, sandbox, service,
 };
 use crate::calico::names::CONFLIST_NAME;
 
@@ -43,7 +43,16 @@ pub struct HostFacts {
     /// `/var/lib/calico/nodename`, without white space around it: the node's name, written when calico-node starts.
     pub nodename: Known<String>,
     /// What Felix says of itself.
-    pub felix: Known<FelixHealth>,
+    pub felix: Known<AgentHealth>,
+    /// What BIRD says of itself (sections `bird.readiness` and `bird.liveness`).
+    pub bird: Known<AgentHealth>,
+    /// What calico-node was told to distribute routes with: `bird`, `vxlan`, `none`; absent when it was told nothing, which
+    /// means BIRD (section `networking-backend`).
+    pub networking_backend: Known<String>,
+    /// Seconds since the node's boot.
+    pub uptime_seconds: Known<u64>,
+    /// Routes that Calico made to blocks of addresses (section `ip-route`).
+    pub block_routes: Known<BlockRoutes>,
     /// The node's clock.
     pub time: Known<Timestamp>,
     /// Network devices, sorted by name (section `ip-link`).
@@ -114,9 +123,9 @@ pub struct TokenFacts {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Felix's answers about itself (sections `felix.readiness` and `felix.liveness`).
+/// What a part of calico-node answers about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FelixHealth {
+pub struct AgentHealth {
     /// True when it calls itself ready.
     pub ready: Known<bool>,
     /// True when it calls itself alive.
@@ -148,7 +157,13 @@ impl HostFacts {
             sandboxes: reader.sandboxes(),
             conflists: reader.conflists(),
             nodename: reader.content("calico-nodename").map(|text| text.trim().to_owned()),
-            felix: reader.felix(),
+            felix: reader.agent(["felix.readiness", "felix.liveness"]),
+            bird: reader.agent(["bird.readiness", "bird.liveness"]),
+            networking_backend: reader.content("networking-backend").and_then(|text| {
+                Known::from_option(Some(text.trim().to_owned()).filter(|it| !it.is_empty()))
+            }),
+            uptime_seconds: reader.uptime(),
+            block_routes: reader.read("ip-route", route::parse),
             time: reader.time(),
             links: reader.read("ip-link", link::parse),
             network_namespaces: reader.directory("ls-run-netns"),
@@ -343,21 +358,31 @@ impl Reader<'_> {
         })
     }
 
-    fn felix(&self) -> Known<FelixHealth> {
-        let (ready, live) = (self.health("felix.readiness"), self.health("felix.liveness"));
+    /// The second line of the section begins with what `/proc/uptime` begins with.
+    fn uptime(&self) -> Known<u64> {
+        let seconds = |text: &str| text.lines().nth(1)?.split(['.', ' ']).next()?.parse().ok();
+        self.content("boot").and_then(|text| match seconds(text) {
+            Some(seconds) => Known::Known(seconds),
+            None => self.gap("boot", GapReason::Undecodable, "no uptime"),
+        })
+    }
+
+    /// Of these two sections, the first says whether it is ready, the second whether it is alive.
+    fn agent(&self, ids: [&str; 2]) -> Known<AgentHealth> {
+        let [ready, live] = ids.map(|id| self.health(id));
         if let (Known::Unknown(gap), Known::Unknown(_)) = (&ready, &live) {
             return Known::Unknown(gap.clone());
         }
-        let says = ["felix.readiness", "felix.liveness"]
+        let says = ids
             .iter()
             .filter_map(|id| self.sections.get(*id))
             .filter(|section| section.rc != 0)
             .map(|section| section.text.trim())
             .find(|text| !text.is_empty());
-        Known::Known(FelixHealth { ready, live, says: says.unwrap_or_default().to_owned() })
+        Known::Known(AgentHealth { ready, live, says: says.unwrap_or_default().to_owned() })
     }
 
-    /// Felix's own answer; a command that could not ask it (not found, timed out) is no answer.
+    /// Its own answer; a command that could not ask it (not found, timed out) is no answer.
     fn health(&self, id: &str) -> Known<bool> {
         match self.sections.get(id).map(|section| section.rc) {
             Some(0) => Known::Known(true),

@@ -15,7 +15,7 @@ use common::report::{json, yaml};
 use jiff::Timestamp;
 
 use commands::{
-    check, checks, collect, completion, download, explain, fix, resume, runs, sweep, undo,
+    check, checks, collect, completion, download, explain, fix, resume, runs, status, sweep, undo,
 };
 
 /// Diagnoses and repairs a Calico install
@@ -56,6 +56,8 @@ enum Verb {
     Download(download::DownloadFlags),
     /// Deletes what earlier runs left in the cluster
     Sweep(sweep::SweepFlags),
+    /// Shows per node what keeps its network up: calico-node, Felix, BIRD, CNI token, tunnel devices
+    Status(status::StatusFlags),
     /// Explains a finding's code: what it means, how sure, what to do, what not to do
     Explain(explain::ExplainFlags),
     /// Lists all checks
@@ -94,10 +96,15 @@ pub async fn start(matches: ArgMatches, invocation: Invocation) -> Result<Exit, 
         Doctor::from_arg_matches(&matches).map_err(|error| Failure::usage(error.to_string()))?;
     let printer = Printer::new(output.no_color);
     start_log(output.level(), printer.stderr.colour);
-    let collects = matches!(verb, Some(Verb::Collect(_)));
+    // These two read the flag in their own way: as a file, and with one more format.
+    let reads_it_itself = match &verb {
+        Some(Verb::Collect(_)) => true,
+        Some(Verb::Status(_)) => output.output.as_deref() == Some(status::WIDE),
+        _ => false,
+    };
     let session = Session {
         printer,
-        format: if collects { OutputFormat::Text } else { output.format()? },
+        format: if reads_it_itself { OutputFormat::Text } else { output.format()? },
         verbose: output.level() > 0,
         connection,
         program: invocation.name,
@@ -130,6 +137,7 @@ async fn dispatch(
         Some(Verb::Collect(flags)) => collect::run(session, &flags, output).await,
         Some(Verb::Download(flags)) => download::run(session, &flags).await,
         Some(Verb::Sweep(flags)) => sweep::run(session, &flags).await,
+        Some(Verb::Status(flags)) => status::run(session, &flags, output).await,
         Some(Verb::Explain(flags)) => explain::run(session, &flags),
         Some(Verb::Checks) => checks::run(session),
         Some(Verb::Completion(flags)) => completion::run(session, &flags),

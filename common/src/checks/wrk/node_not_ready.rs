@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use crate::checks::Context;
 use crate::findings::{Cause, Code, Confidence, Evidence, Finding, Findings, Severity, Subject};
 use crate::slim::{ContainerStatus, Event, Pod};
-use crate::snapshot::{FelixHealth, Known};
+use crate::snapshot::{AgentHealth, Known};
 
 const CODE: Code = Code("CAL-WRK-001");
 
@@ -121,7 +121,7 @@ fn reason(context: &Context<'_>, node: &str, pod: &Pod) -> (Cause, Confidence, O
 fn felix_says(context: &Context<'_>, node: &str) -> Option<String> {
     let facts = context.snapshot.hosts.get(node)?.known()?;
     match facts.felix.known()? {
-        FelixHealth { ready: Known::Known(false), says, .. } => Some(says.clone()),
+        AgentHealth { ready: Known::Known(false), says, .. } => Some(says.clone()),
         _ => None,
     }
 }

@@ -75,20 +75,16 @@ pub(crate) async fn run(session: &Session, flags: &DownloadFlags) -> Result<Exit
     let stderr = session.printer.stderr;
     let bar = Arc::new(Bar::new(stderr.is_terminal, stderr.unicode));
     let work = async {
-        match &flags.from {
-            Some(file) => {
-                let wish = Import { file: file.clone(), version: version.clone(), source, sum };
-                import(&cache, &wish, &fetcher, bar.clone()).await
-            }
-            None => {
-                let selection = match flags.only {
-                    Only::All => Selection::All,
-                    Only::Manifests => Selection::Manifests,
-                };
-                let wish = Download { version: version.clone(), source, selection, sum };
-                download(&cache, &wish, &fetcher, bar.clone()).await
-            }
+        if let Some(file) = &flags.from {
+            let wish = Import { file: file.clone(), version: version.clone(), source, sum };
+            return import(&cache, &wish, &fetcher, bar.clone()).await;
         }
+        let selection = match flags.only {
+            Only::All => Selection::All,
+            Only::Manifests => Selection::Manifests,
+        };
+        let wish = Download { version: version.clone(), source, selection, sum };
+        download(&cache, &wish, &fetcher, bar.clone()).await
     };
     let done = until_interrupted(session, &version, work).await?.map_err(wrong)?;
     print(session, &version, &cache, done)?;

@@ -14,5 +14,6 @@ mod node_flags;
 mod rbac;
 pub(crate) mod resume;
 pub(crate) mod runs;
+pub(crate) mod status;
 pub(crate) mod sweep;
 pub(crate) mod undo;

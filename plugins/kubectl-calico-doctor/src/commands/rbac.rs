@@ -10,6 +10,7 @@ pub(crate) enum Verb {
     Check,
     /// Check and collect with `--probe`.
     Probe,
+    Status,
     Fix,
     Sweep,
     /// What `fix` asks for, too: it goes on with such a plan, and looks again.
@@ -22,6 +23,7 @@ pub(crate) fn role(verb: Verb, user: Option<&str>) -> String {
     let name = match verb {
         Verb::Check => "kubectl-calico-doctor-check",
         Verb::Probe => "kubectl-calico-doctor-probe",
+        Verb::Status => "kubectl-calico-doctor-status",
         Verb::Fix => "kubectl-calico-doctor-fix",
         Verb::Sweep => "kubectl-calico-doctor-sweep",
         Verb::Resume => "kubectl-calico-doctor-resume",
@@ -54,7 +56,11 @@ fn rules(verb: Verb) -> Vec<Value> {
     let mut rules = match verb {
         Verb::Sweep => return sweeping(),
         Verb::Undo => return undoing(),
-        Verb::Check | Verb::Probe | Verb::Fix | Verb::Resume => looking(),
+        // How nodes are now is not told by what happened.
+        Verb::Status => looking(&["nodes", "pods", "serviceaccounts"]),
+        Verb::Check | Verb::Probe | Verb::Fix | Verb::Resume => {
+            looking(&["nodes", "pods", "events", "serviceaccounts"])
+        }
     };
     if verb == Verb::Probe {
         rules.extend(node_pods());
@@ -90,9 +96,9 @@ fn sweeping() -> Vec<Value> {
     ]
 }
 
-fn looking() -> Vec<Value> {
+fn looking(lists: &[&str]) -> Vec<Value> {
     vec![
-        rule(&[""], &["nodes", "pods", "events", "serviceaccounts"], &["list"]),
+        rule(&[""], lists, &["list"]),
         json!({ "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] }),
         json!({ "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["kube-root-ca.crt"], "verbs": ["get"] }),
         rule(&["apps"], &["daemonsets", "deployments"], &["list"]),
@@ -151,7 +157,7 @@ mod tests {
 
     #[test]
     fn check_asks_for_no_right_to_change() {
-        let text = role(Verb::Check, None);
+        let text = [role(Verb::Check, None), role(Verb::Status, None)].concat();
         for verb in ["delete", "patch", "update", "\"*\"", "secrets"] {
             assert!(!text.contains(verb), "{verb} in {text}");
         }

@@ -1,0 +1,93 @@
+//! `status`: per node, what keeps its network up. Creates nothing.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use common::bundle;
+use common::cli::{Exit, Failure, Kind, OutputFormat};
+use common::collect::{Spinner, Want, collect_live};
+use common::report::{NodeVerdict, StatusReport, json, status_text, yaml};
+use common::snapshot::{Snapshot, SnapshotBuilder};
+
+use super::{look, rbac};
+use crate::Session;
+
+/// Value of `-o` that only this verb knows: more columns.
+pub(crate) const WIDE: &str = "wide";
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Output formats: text (the default), wide, json, yaml")]
+pub(crate) struct StatusFlags {
+    /// Show this node only (can be repeated)
+    #[arg(long = "node", value_name = "NAME")]
+    nodes: Vec<String>,
+    /// Look at this bundle (a folder, .tar.gz or .tgz) instead of a cluster
+    #[arg(long, value_name = "PATH")]
+    bundle: Option<PathBuf>,
+    /// Print the smallest ClusterRole for this verb, and do nothing
+    #[arg(long)]
+    print_rbac: bool,
+    /// With --print-rbac: bind the role to this user
+    #[arg(long, value_name = "USER", requires = "print_rbac")]
+    bind_to: Option<String>,
+}
+
+pub(crate) async fn run(
+    session: &Session,
+    flags: &StatusFlags,
+    output: Option<&str>,
+) -> Result<Exit, Failure> {
+    if flags.print_rbac {
+        let role = rbac::role(rbac::Verb::Status, flags.bind_to.as_deref());
+        session.printer.data(&role)?;
+        return Ok(Exit::Good);
+    }
+    let snapshot = match &flags.bundle {
+        Some(path) => bundle::load(path).map_err(look::bundle_failure)?,
+        None => at_cluster(session).await?,
+    };
+    let only: BTreeSet<String> = flags.nodes.iter().cloned().collect();
+    let mut report = StatusReport::new(&snapshot, &only);
+    report.cluster.bundle = flags.bundle.as_deref().map(Path::display).map(|it| it.to_string());
+    let exit = exit(&report);
+    if let Some(name) = only.iter().find(|name| !report.nodes.iter().any(|it| it.name == **name)) {
+        return Err(Failure::new(Kind::NotFound, format!("there is no node {name:?}"))
+            .hint(format!("{} status names all nodes", session.program)));
+    }
+    report.verdict = exit.word();
+    session.printer.data(&match session.format {
+        OutputFormat::Json => json(&report),
+        OutputFormat::Yaml => yaml(&report),
+        OutputFormat::Text => status_text(&report, &session.text_options(), output == Some(WIDE)),
+    })?;
+    Ok(exit)
+}
+
+/// Everything but events: how the nodes are now is not told by what happened.
+async fn at_cluster(session: &Session) -> Result<Snapshot, Failure> {
+    let cluster = look::connect(session).await?;
+    let stderr = session.printer.stderr;
+    let progress = Spinner::new(stderr.is_terminal && !session.verbose, stderr.unicode);
+    let want = Want { events: false, ..Want::ALL };
+    let mut builder = SnapshotBuilder::new();
+    let outcome =
+        look::interruptible(Box::pin(collect_live(&cluster, want, &mut builder, &progress)))
+            .await?;
+    if let Some(error) = outcome.unreachable {
+        let hint = error.hint();
+        let mut failure = Failure::new(Kind::Access, error.kubectl_sentence());
+        failure.hints.extend(hint.map(str::to_owned));
+        return Err(failure);
+    }
+    builder.context(cluster.target_info().context.clone());
+    Ok(builder.finish(cluster.now()))
+}
+
+fn exit(report: &StatusReport) -> Exit {
+    match report.judge() {
+        NodeVerdict::Unhealthy => Exit::Findings,
+        NodeVerdict::Unknown => Exit::Incomplete,
+        NodeVerdict::Healthy | NodeVerdict::NotManaged => Exit::Good,
+    }
+}
