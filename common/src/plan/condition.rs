@@ -56,12 +56,12 @@ pub enum Condition {
         /// The node.
         node: String,
     },
-    /// The runtime no longer finds this configuration.
+    /// No file is called so in the directories of CNI configurations and plugins.
     #[serde(rename_all = "camelCase")]
     ConfigurationGone {
         /// The node.
         node: String,
-        /// Name of the file in the directory of CNI configurations.
+        /// Its name.
         file: String,
     },
     /// None of these sandboxes is known to the runtime. Seen from the host only.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::Condition;
 use crate::calico::credentials::{ClusterCredentials, Refusal, refusal};
 use crate::slim::{ContainerStatus, Node, Pod};
-use crate::snapshot::{Gap, GapReason, HostFacts, Known};
+use crate::snapshot::{FileEntry, Gap, GapReason, HostFacts, Known};
 
 /// What was seen of a node while a condition is waited for. What the condition does not need stays unknown.
 #[derive(Clone, Debug)]
@@ -230,13 +230,19 @@ fn calico_first(host: &HostFacts) -> Verdict {
 }
 
 fn configuration_gone(host: &HostFacts, name: &str) -> Verdict {
+    // What we leave beside a plugin has a name of its own, so that one answer does for both directories.
+    let beside_plugins = host.cni_bin_dir.known().is_some_and(|files| is_in(files, name));
     with(&host.cni_config_dir, "there is no CNI configuration directory", |files| {
-        if files.iter().any(|file| file.name == name) {
+        if beside_plugins || is_in(files, name) {
             Verdict::NotYet(format!("{name} is still there"))
         } else {
             Verdict::Met
         }
     })
+}
+
+fn is_in(files: &[FileEntry], name: &str) -> bool {
+    files.iter().any(|file| file.name == name)
 }
 
 fn sandboxes_gone(host: &HostFacts, ids: &[String]) -> Verdict {

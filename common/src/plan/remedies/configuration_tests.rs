@@ -161,3 +161,40 @@ fn a_conflist_is_taken_from_another_node() {
     assert_eq!(none.steps, []);
     assert!(why(&none).contains("no other node's conflist"), "{}", why(&none));
 }
+
+#[test]
+fn of_our_own_files_only_those_nobody_needs_are_removed() {
+    let subject = Subject::of(
+        crate::findings::SubjectKind::Object,
+        [
+            "File/node2/etc/cni/net.d/00-kubectl-calico-loopback.conflist",
+            "File/node2/opt/cni/bin/calico.kubectl-calico-01.tmp",
+            "File/node2/etc/cni/net.d/10-calico.conflist.kubectl-calico-01.bak",
+            "File/node2/etc/cni/net.d/10-calico.conflist",
+            "File/node1/etc/cni/net.d/00-kubectl-calico-loopback.conflist",
+        ],
+    );
+    let mut left = finding(Code("CAL-OWN-001"), subject, "configuration", false);
+    (left.nodes, left.remedy) = (vec!["node2".into()], Some(RemedyName::Sweep));
+    let plan_one = plan(&snapshot(2), &diagnosis(vec![(left, vec![])]), &[]);
+    let removed: Vec<&str> = plan_one
+        .steps
+        .iter()
+        .map(|step| match operation(step) {
+            HostOperation::RemoveFile { path, .. } => path.as_str(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        removed,
+        [
+            "/etc/cni/net.d/00-kubectl-calico-loopback.conflist",
+            "/opt/cni/bin/calico.kubectl-calico-01.tmp"
+        ]
+    );
+    let mut pod = finding(Code("CAL-OWN-001"), Subject::pods(["kube-system/x"]), "pods", false);
+    (pod.nodes, pod.remedy) = (vec!["node2".into()], Some(RemedyName::Sweep));
+    let none = plan(&snapshot(2), &diagnosis(vec![(pod, vec![])]), &[]);
+    assert_eq!(none.steps, []);
+    assert!(why(&none).contains("`sweep` deletes it"));
+}

@@ -15,6 +15,7 @@ mod renew_kubeconfig;
 mod restart_calico_node;
 mod restore_binaries;
 mod restore_conflist;
+mod sweep;
 
 use serde::{Deserialize, Serialize};
 
@@ -119,7 +120,7 @@ fn steps_of(case: &Case<'_>, need: &Need<'_>) -> Result<Vec<Step>, String> {
         RemedyName::RecreatePods => recreate_pods::steps(case, need),
         RemedyName::RestoreConflist => by_hand(case, need, restore_conflist::steps),
         RemedyName::MoveAsideConfiguration => move_aside::steps(case, need),
-        RemedyName::Sweep => Err("there is no automatic repair yet".to_owned()),
+        RemedyName::Sweep => sweep::steps(case, need),
     }
 }
 
