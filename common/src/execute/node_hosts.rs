@@ -37,7 +37,7 @@ impl<'a> NodeHosts<'a> {
         Self { pods, run }
     }
 
-    async fn from_image(
+    async fn out_of_image(
         &self,
         node: &str,
         image: &str,
@@ -71,7 +71,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// From the cache of `download`, verified. Taking it out of the archive takes seconds.
-async fn from_release(
+async fn out_of_release(
     name: &str,
     version: &str,
     architecture: &str,
@@ -127,9 +127,9 @@ impl Hosts for NodeHosts<'_> {
         source: &BinarySource,
     ) -> Result<Vec<u8>, PerformError> {
         match source {
-            BinarySource::Image { image, path } => self.from_image(node, image, path).await,
+            BinarySource::Image { image, path } => self.out_of_image(node, image, path).await,
             BinarySource::Release { version, architecture } => {
-                from_release(name, version, architecture).await
+                out_of_release(name, version, architecture).await
             }
         }
     }

@@ -45,9 +45,9 @@ fn files<'a>(need: &Need<'a>) -> Vec<&'a str> {
     let prefix = format!("File/{}/", need.node);
     let is_ours = |path: &&str| {
         let name = path.rsplit('/').next().unwrap_or_default();
-        let is_temporary = name.contains(".kubectl-calico-")
-            && name.rsplit_once('.').is_some_and(|(_, ending)| ending == "tmp");
-        (name.starts_with("00-kubectl-calico-") || is_temporary) && !name.ends_with(".bak")
+        let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+        let is_temporary = name.contains(".kubectl-calico-") && ending == Some("tmp");
+        (name.starts_with("00-kubectl-calico-") || is_temporary) && ending != Some("bak")
     };
     let mut files: Vec<&str> = need
         .causes

@@ -1,6 +1,7 @@
 //! `fix`: plan, consent, journal, repair, and a second look.
 
 mod apply;
+mod hosts;
 mod settle;
 
 use std::path::{Path, PathBuf};
@@ -11,17 +12,18 @@ use common::cli::{Exit, FailOn, Failure, Kind, OutputFormat};
 use common::cluster::Cluster;
 use common::execute::new_plan_id;
 use common::findings::Code;
-use common::node::pod::Op;
-use common::plan::{Action, Order, Plan, Target, describe, plan_for};
+use common::node::pod::{NodePods, Op};
+use common::plan::{Action, Order, Plan, PlanId, Target, describe, plan_for};
 use common::report::v1::FixReport;
 use common::report::{escape, json, plan as plan_text, yaml};
 
 use super::look::{self, Look};
-use super::node_flags::PodFlags;
+use super::node_flags::{ProbeFlags, close};
 use super::rbac;
 use crate::Session;
 use apply::apply;
 pub(crate) use apply::finish;
+pub(crate) use hosts::Again;
 use settle::{nothing_to_do, settle};
 
 #[derive(Args, Clone, Debug)]
@@ -39,7 +41,7 @@ pub(crate) struct FixFlags {
     #[arg(long, value_name = "PATH", requires = "dry_run")]
     bundle: Option<PathBuf>,
     #[command(flatten)]
-    pods: PodFlags,
+    probe: ProbeFlags,
     /// Print the smallest ClusterRole for this verb, and do nothing
     #[arg(long)]
     print_rbac: bool,
@@ -68,7 +70,7 @@ pub(crate) async fn run(session: &Session, flags: &FixFlags) -> Result<Exit, Fai
                 .hint("--bundle goes with --dry-run: it prints the plan"));
         }
         let look = look::at_bundle(path)?;
-        let plan = make_plan(&look, bundle_target(&look, path), &only);
+        let plan = make_plan(&look, new_plan_id(), bundle_target(&look, path), &only);
         return show_only(session, &plan);
     }
     let cluster = look::connect(session).await?;
@@ -76,21 +78,39 @@ pub(crate) async fn run(session: &Session, flags: &FixFlags) -> Result<Exit, Fai
     if let Some(exit) = unreadable(session, &look)? {
         return Ok(exit);
     }
-    let plan = make_plan(&look, target(&cluster, &look).await?, &only);
+    let pods = flags.probe.pods().open(session, &cluster, new_plan_id(), Op::Repair, "fix").await;
+    // Boxed: it holds everything from the closer look to the last one.
+    let ended = Box::pin(repair(session, &cluster, flags, &only, look, &pods)).await;
+    close(session, &pods).await;
+    ended
+}
+
+/// Looks more closely where that is needed, plans, and does what the flags say. The caller closes the pods.
+async fn repair(
+    session: &Session,
+    cluster: &Cluster,
+    flags: &FixFlags,
+    only: &[Code],
+    look: Look,
+    pods: &NodePods,
+) -> Result<Exit, Failure> {
+    let (look, nodes) = hosts::look_closer(session, cluster, flags, only, look, pods).await?;
+    let run = pods.options().run.clone();
+    let plan = make_plan(&look, run, target(cluster, &look).await?, only);
     if plan.steps.is_empty() && flags.dry_run == DryRun::None {
-        return settle(session, &cluster, look, plan, &only).await;
+        return settle(session, cluster, look, plan, only).await;
     }
     if plan.steps.is_empty() {
-        return nothing_to_do(session, &look, &plan, &only);
+        return nothing_to_do(session, &look, &plan, only);
     }
     match flags.dry_run {
         DryRun::None => {
-            let pods = flags.pods.open(session, &cluster, plan.id.clone(), Op::Repair, "fix").await;
-            apply(session, &cluster, &pods, &plan, flags.yes, &only).await
+            let again = Again { nodes, pods: flags.probe.pods() };
+            apply(session, cluster, pods, &plan, flags.yes, only, &again).await
         }
         DryRun::Client => show_only(session, &plan),
         DryRun::Server => {
-            rehearse(&cluster, &plan).await?;
+            rehearse(cluster, &plan).await?;
             show_only(session, &plan)
         }
     }
@@ -121,9 +141,9 @@ fn codes(session: &Session, words: &[String]) -> Result<Vec<Code>, Failure> {
         .collect()
 }
 
-fn make_plan(look: &Look, target: Target, only: &[Code]) -> Plan {
+fn make_plan(look: &Look, id: PlanId, target: Target, only: &[Code]) -> Plan {
     let order = Order {
-        id: new_plan_id(),
+        id,
         made_by: concat!("kubectl-calico-doctor/", env!("CARGO_PKG_VERSION")),
         target,
         only,

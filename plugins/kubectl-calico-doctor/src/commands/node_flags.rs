@@ -75,6 +75,11 @@ impl ProbeFlags {
         self.probe
     }
 
+    /// How the pods are to be made.
+    pub(crate) fn pods(&self) -> &PodFlags {
+        &self.pods
+    }
+
     /// What was asked for, announced; none without `--probe`.
     ///
     /// # Errors
@@ -94,7 +99,8 @@ impl ProbeFlags {
         Ok(Some(HostProbes { pods, which, keep: false }))
     }
 
-    async fn which(&self, cluster: &Cluster) -> Result<Which, Failure> {
+    /// The nodes that were asked for.
+    pub(crate) async fn which(&self, cluster: &Cluster) -> Result<Which, Failure> {
         if self.node.is_empty() && self.selector.is_none() {
             return Ok(Which::All);
         }

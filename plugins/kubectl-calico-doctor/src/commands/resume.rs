@@ -1,6 +1,8 @@
 //! `resume`: does what is left of an earlier run's plan. A new `fix` plans anew from what the cluster shows; this goes on
 //! with what was decided then.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use common::cli::{Exit, Failure, Kind, OutputFormat};
 use common::execute::journal::{Run, RunState};
@@ -10,7 +12,7 @@ use common::report::plan as plan_text;
 use common::report::v1::FixReport;
 
 use super::change::{self, Work};
-use super::fix::{finish, print};
+use super::fix::{Again, finish, print};
 use super::node_flags::PodFlags;
 use super::undo::reopen;
 use super::{earlier, look, rbac};
@@ -77,7 +79,8 @@ pub(crate) async fn run(session: &Session, flags: &ResumeFlags) -> Result<Exit, 
     let pods = flags.pods.open(session, &cluster, plan.id.clone(), Op::Repair, "resume").await;
     let work = Work::GoOn(&recorded);
     let outcome = change::carry_out(session, &cluster, &pods, journal, work, consent).await?;
-    finish(session, &cluster, plan, outcome, &[]).await
+    let again = Again { nodes: BTreeSet::new(), pods: &flags.pods };
+    finish(session, &cluster, plan, outcome, &[], &again).await
 }
 
 /// The plan without the steps that are done.

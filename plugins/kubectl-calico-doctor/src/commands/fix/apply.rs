@@ -10,10 +10,9 @@ use common::report::v1::FixReport;
 use common::report::{TextOptions, outcome as outcome_text, plan as plan_text};
 
 use super::settle::{close, unfinished_runs};
-use super::{print, remaining};
+use super::{Again, print, remaining};
 use crate::Session;
 use crate::commands::change::{self, Work, consent, declined, internal};
-use crate::commands::look;
 use crate::commands::undo::exit_of;
 
 /// Asks for consent, carries the plan out, and looks again.
@@ -24,6 +23,7 @@ pub(super) async fn apply(
     plan: &Plan,
     yes: bool,
     only: &[Code],
+    again: &Again<'_>,
 ) -> Result<Exit, Failure> {
     let text = session.format == OutputFormat::Text;
     if text {
@@ -45,7 +45,7 @@ pub(super) async fn apply(
     if outcome.result == RunResult::Done {
         close(session, &unfinished, plan);
     }
-    finish(session, cluster, plan, outcome, only).await
+    finish(session, cluster, plan, outcome, only, again).await
 }
 
 /// Looks again, and says what was done and what is left.
@@ -55,12 +55,13 @@ pub(crate) async fn finish(
     plan: &Plan,
     outcome: Outcome,
     only: &[Code],
+    again: &Again<'_>,
 ) -> Result<Exit, Failure> {
     let mut exit = exit_of(outcome.result);
     let after = if outcome.result == RunResult::Interrupted {
         None
     } else {
-        Some(look::at_cluster(session, cluster).await?)
+        Some(again.look(session, cluster, plan).await?)
     };
     if let Some(after) = &after {
         exit = exit.or(remaining(after, only));

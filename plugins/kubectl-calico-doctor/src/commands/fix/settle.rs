@@ -37,7 +37,7 @@ pub(super) async fn settle(
         ));
         look::interruptible(tokio::time::sleep(SETTLE_PAUSE)).await?;
         look = look::at_cluster(session, cluster).await?;
-        plan = make_plan(&look, plan.target, only);
+        plan = make_plan(&look, plan.id, plan.target, only);
     }
     session.printer.clear();
     if remaining(&look, only) == Exit::Good && !look.recovers() {
