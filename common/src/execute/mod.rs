@@ -41,4 +41,4 @@ pub use operations::{GuardFailure, ObserveError, Operations, PerformError, Perfo
 pub use progress::{Activity, Progress, Reporter, Silent};
 pub use run::Executor;
 pub use stop::{Stop, StopSwitch};
-pub use sweep::{Ours, find_ours, sweep};
+pub use sweep::{Ours, find_ours, sweep, sweep_repairs};

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::hosts::Hosts;
 use super::{PerformError, Performed};
+use crate::cluster::ExecOutput;
 use crate::download::{Cache, ReleaseVersion, Silent};
 use crate::node::host::{HostContext, HostResult, parse, render};
 use crate::node::pod::{HostRun, NodePodError, NodePods, Repeat};
@@ -35,6 +36,10 @@ impl<'a> NodeHosts<'a> {
     /// Hosts for `run`. Whoever made `pods` closes them.
     pub fn new(pods: &'a NodePods, run: &'a PlanId) -> Self {
         Self { pods, run }
+    }
+
+    async fn on_host(&self, node: &str, run: &HostRun<'_>) -> Result<ExecOutput, NodePodError> {
+        self.pods.on(node).await?.run_on_host(run).await
     }
 
     async fn out_of_image(
@@ -102,14 +107,18 @@ impl Hosts for NodeHosts<'_> {
     ) -> Result<Performed, PerformError> {
         let script = render(operation, &HostContext::new(self.run), content)
             .map_err(|error| PerformError::Rejected(error.to_string()))?;
-        let pod = self.pods.on(node).await.map_err(|error| failure(&error))?;
         let run = HostRun {
             script: script.as_bytes(),
             limit_bytes: RESULT_LIMIT,
             timeout: script.limit() + TRAVEL,
             repeat: if is_plain(operation) { Repeat::IfNotRun } else { Repeat::Never },
         };
-        let output = pod.run_on_host(&run).await.map_err(|error| failure(&error))?;
+        let output = match self.on_host(node, &run).await {
+            // Somebody deleted the pod before the script was sent: another one does as well.
+            Err(NodePodError::Gone { .. }) => self.on_host(node, &run).await,
+            output => output,
+        };
+        let output = output.map_err(|error| failure(&error))?;
         performed(parse(&output.stdout, output.exit_code))
     }
 

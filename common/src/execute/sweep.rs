@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{Consent, lease};
 use crate::cluster::{ApiError, Cluster, ListRequest};
 use crate::node::pod::{
-    EXPIRES_AT_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL, NODE_ANNOTATION, RUN_LABEL,
+    EXPIRES_AT_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL, NODE_ANNOTATION, OP_LABEL, Op, RUN_LABEL,
 };
-use crate::plan::ObjectRef;
+use crate::plan::{ObjectRef, PlanId};
 use crate::slim::{Metadata, Pod};
 use crate::snapshot::Resource;
 
@@ -137,6 +137,32 @@ fn ours(kind: &'static str, metadata: &Metadata) -> Ours {
         why: String::new(),
         is_left_over: false,
     }
+}
+
+/// Deletes the node pods of earlier runs that changed something, and of `own` when it is given: one that is gone on with.
+/// Whoever holds the Lease knows that no run is entitled to them; a run that is still waiting for it makes them anew.
+/// Returns how many there were.
+///
+/// # Errors
+/// When pods cannot be listed, or one cannot be deleted.
+pub async fn sweep_repairs(cluster: &Cluster, run: &PlanId, own: bool) -> Result<usize, ApiError> {
+    let request = ListRequest {
+        label_selector: Some(format!(
+            "{MANAGED_BY_LABEL}={MANAGED_BY},{OP_LABEL}={}",
+            Op::Repair.word()
+        )),
+        ..ListRequest::all(Resource::new("pods", ""), "v1")
+    };
+    let pods: Vec<Pod> = cluster.list_as(&request).await?;
+    let mut found: Vec<Ours> = pods.iter().map(|pod| ours("pod", &pod.metadata)).collect();
+    found.retain(|it| own || it.run != run.0);
+    for it in &found {
+        match cluster.delete(&it.object(), &it.uid, false).await {
+            Ok(()) | Err(ApiError::NotFound { .. } | ApiError::Conflict { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found.len())
 }
 
 /// Deletes what is left over; what is not is left alone. The answer is what could not be deleted, and why.

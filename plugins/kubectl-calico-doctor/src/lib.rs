@@ -130,9 +130,9 @@ async fn dispatch(
     match verb {
         None => check::run(session, check).await,
         Some(Verb::Check(flags)) => check::run(session, &flags).await,
-        Some(Verb::Fix(flags)) => fix::run(session, &flags).await,
-        Some(Verb::Undo(flags)) => undo::run(session, &flags).await,
-        Some(Verb::Resume(flags)) => resume::run(session, &flags).await,
+        Some(Verb::Fix(flags)) => Box::pin(fix::run(session, &flags)).await,
+        Some(Verb::Undo(flags)) => Box::pin(undo::run(session, &flags)).await,
+        Some(Verb::Resume(flags)) => Box::pin(resume::run(session, &flags)).await,
         Some(Verb::Runs) => runs::run(session).await,
         Some(Verb::Collect(flags)) => collect::run(session, &flags, output).await,
         Some(Verb::Download(flags)) => download::run(session, &flags).await,

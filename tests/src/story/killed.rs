@@ -99,6 +99,11 @@ impl<'a> Running<'a> {
         Ok(Self { doctor, child: doctor.spawn(&["fix", "--yes"])?, known })
     }
 
+    /// Its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What its journal tells now.
     pub fn journal(&self) -> Journal {
         Journal::newest(self.doctor.state(), &self.known)

@@ -9,7 +9,7 @@ use common::cluster::Cluster;
 use common::execute::lease::{ClusterLease, Holder, Lease, LeaseError, Tenure};
 use common::execute::{
     Activity, ClusterOperations, Consent, Executor, Journal, NodeHosts, Operations, Progress,
-    Reporter, Stop, StopSwitch, SystemClock, Terminal, journal,
+    Reporter, Stop, StopSwitch, SystemClock, Terminal, journal, sweep_repairs,
 };
 use common::node::pod::NodePods;
 use common::plan::{Outcome, Plan};
@@ -113,6 +113,14 @@ async fn under_lease(
             return Err(failure);
         }
     };
+    let own = !matches!(work, Work::Run(_));
+    match sweep_repairs(cluster, &work.plan().id, own).await {
+        Ok(0) => {}
+        Ok(count) => session
+            .printer
+            .talk(&format!("Deleted {count} node pods that an earlier run had left.")),
+        Err(error) => session.printer.talk(&format!("warning: {error}")),
+    }
     let hosts = NodeHosts::new(pods, &work.plan().id);
     let operations = ClusterOperations::with_hosts(cluster, &hosts);
     let outcome =
