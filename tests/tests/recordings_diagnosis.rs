@@ -13,7 +13,8 @@ use tests::expectation::{Expected, symptoms};
 /// Checks that judge what a recording shows; those that cannot see everything there say so, and must not find anything.
 const ALL: &str = "[CAL-ACC-001, CAL-ACC-002, CAL-ACC-003, CAL-CNI-001, CAL-CNI-002, CAL-CNI-003, \
                    CAL-CNI-004, CAL-CNI-005, CAL-CNI-006, CAL-CNI-007, CAL-CNI-008, CAL-CNI-009, \
-                   CAL-CNI-010, CAL-CNI-011, CAL-INS-001, CAL-POD-001, CAL-POD-002, CAL-WRK-001]";
+                   CAL-CNI-010, CAL-CNI-011, CAL-INS-001, CAL-OWN-001, CAL-POD-001, CAL-POD-002, \
+                   CAL-POD-003, CAL-POD-004, CAL-POD-008, CAL-RBT-004, CAL-WRK-001]";
 
 /// By recording, what its INCIDENT.md says; `silence` where nothing of it is in the reach of these checks.
 const EXPECTED: [(&str, &str); 11] = [
@@ -101,7 +102,7 @@ roots:
   cause: resource-missing
   nodes: [node1, node2, node3]
   pods: [batch/db-0, shop/agent-vz6p6, shop/web-6b95d8b988-45mxm, shop/web-6b95d8b988-ftzxg, shop/web-6b95d8b988-twkjk]
-  remedy: false
+  remedy: true
 silent: [CAL-CNI-001, CAL-CNI-004, CAL-CNI-006, CAL-INS-001, CAL-WRK-001]
 ",
     ),

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 /// A bundle that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
-    /// Neither a folder nor an archive with `bundle.yaml`.
+    /// Neither a folder nor an archive with `bundle.yaml`, nor a probe.
     #[error(
-        "{path:?} is no bundle: expected a folder, .tar.gz or .tgz that holds bundle.yaml, found {found}"
+        "{path:?} is no bundle: expected a folder, .tar.gz or .tgz that holds bundle.yaml, or the text of a probe, found {found}"
     )]
     NotABundle {
         /// What was opened.

@@ -10,22 +10,38 @@ use crate::snapshot::RecordKey;
 /// Only these hold records: whatever else lies beside them is not looked at.
 const FOLDERS: [&str; 3] = ["cluster", "nodes", "logs"];
 
+/// The folder of probes.
+const PROBES: &str = "nodes";
+
 /// A bundle's folder and the files in it that are part of a bundle, by their paths there, sorted.
 #[derive(Debug)]
 pub(super) struct Folder {
     root: PathBuf,
+    /// False for a folder that holds probes only, and no description of itself.
+    pub(super) has_manifest: bool,
     pub(super) paths: Vec<String>,
 }
 
 impl Folder {
     /// Looks through `path`, or through the only folder in it when that one holds the bundle.
     pub(super) fn open(path: &Path) -> Result<Self, BundleError> {
-        let root = root(path)?;
+        let loose = !path.join(MANIFEST).is_file() && path.join(PROBES).is_dir();
+        let root = if loose { path.to_owned() } else { root(path)? };
         let mut walk = Walk { root: &root, seen: 0, total: 0, paths: Vec::new() };
         walk.enter("")?;
         let mut paths = walk.paths;
         paths.sort();
-        Ok(Self { root, paths })
+        if loose {
+            paths.retain(|it| matches!(RecordKey::from_path(it), Some((RecordKey::Probe(_), _))));
+            if paths.is_empty() {
+                let found = "a folder without bundle.yaml and without nodes/NODE/probe.txt";
+                return Err(BundleError::NotABundle {
+                    path: path.to_owned(),
+                    found: found.to_owned(),
+                });
+            }
+        }
+        Ok(Self { root, has_manifest: !loose, paths })
     }
 
     pub(super) fn read(&self, path: &str) -> Result<Vec<u8>, BundleError> {

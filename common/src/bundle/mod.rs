@@ -6,6 +6,7 @@ mod archive;
 mod archive_tests;
 mod error;
 mod folder;
+mod loose;
 mod manifest;
 mod reader;
 mod redaction;

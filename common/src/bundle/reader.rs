@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::archive::{self, Files, Limits};
 use super::folder::Folder;
+use super::loose::{self, LooseProbe};
 use super::{API_VERSION, BundleError, KIND, MANIFEST, Manifest};
 use crate::snapshot::{
     Gap, GapReason, KINDS, Provenance, Record, RecordKey, Resource, Sink, Snapshot,
@@ -13,14 +14,15 @@ use crate::snapshot::{
 };
 
 /// Pours the bundle `path` (a folder, .tar.gz or .tgz, in a leading folder of its own or not) into `sink`: records sorted by path and page,
-/// and a gap for what the bundle says it lacks and for each kind of which it holds nothing.
+/// and a gap for what the bundle says it lacks and for each kind of which it holds nothing. The text of a single probe, and a
+/// folder with nothing but `nodes/<node>/probe.txt`, are bundles as well.
 /// Files that are no part of a bundle are ignored.
 ///
 /// # Errors
 /// When `path` is no bundle, of another version, cut short, damaged, unsafe or too large.
 pub fn read(path: &Path, sink: &mut dyn Sink) -> Result<Manifest, BundleError> {
     let source = Source::open(path)?;
-    let manifest = manifest(path, &source.read(MANIFEST)?)?;
+    let manifest = source.manifest(path)?;
     let created_at = created_at(path, &manifest)?;
     let mut keys = source.keys();
     keys.sort();
@@ -66,6 +68,7 @@ pub fn load(path: &Path) -> Result<Snapshot, BundleError> {
 enum Source {
     Folder(Folder),
     Archive(Files),
+    Probe(LooseProbe),
 }
 
 impl Source {
@@ -73,8 +76,24 @@ impl Source {
         let kind = std::fs::metadata(path).map_err(BundleError::io("open", path))?;
         if kind.is_dir() {
             Folder::open(path).map(Self::Folder)
+        } else if let Some(probe) = loose::open(path)? {
+            Ok(Self::Probe(probe))
         } else {
             archive::unpack(path, Limits::default()).map(Self::Archive)
+        }
+    }
+
+    fn manifest(&self, path: &Path) -> Result<Manifest, BundleError> {
+        match self {
+            Self::Probe(probe) => loose::manifest(path, std::iter::once(probe.at)),
+            Self::Folder(folder) if !folder.has_manifest => {
+                let mut times = Vec::new();
+                for file in &folder.paths {
+                    times.push(loose::made_at(&folder.read(file)?));
+                }
+                loose::manifest(path, times.into_iter())
+            }
+            Self::Folder(_) | Self::Archive(_) => manifest(path, &self.read(MANIFEST)?),
         }
     }
 
@@ -84,6 +103,7 @@ impl Source {
         match self {
             Self::Folder(folder) => folder.paths.iter().filter_map(key).collect(),
             Self::Archive(files) => files.keys().filter_map(key).collect(),
+            Self::Probe(probe) => key(&probe.path).into_iter().collect(),
         }
     }
 
@@ -91,6 +111,7 @@ impl Source {
         match self {
             Self::Folder(folder) => folder.read(file),
             Self::Archive(files) => Ok(files.get(file).cloned().unwrap_or_default()),
+            Self::Probe(probe) => Ok(probe.body.clone()),
         }
     }
 }

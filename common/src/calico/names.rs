@@ -42,6 +42,16 @@ pub const ROOT_CA_CONFIG_MAP: &str = "kube-root-ca.crt";
 pub const ROOT_CA_KEY: &str = "ca.crt";
 /// ConfigMap of a manifest install with the backend, the MTU and the conflist's template.
 pub const CALICO_CONFIG_MAP: &str = "calico-config";
+/// Namespace of the Lease that a run of this tool holds while it changes a cluster.
+pub const LEASE_NAMESPACE: &str = "kube-system";
+/// Name of that Lease.
+pub const LEASE_NAME: &str = "kubectl-calico";
+/// What this tool writes into label [`MANAGED_BY`] of all that it makes.
+pub const OURS: &str = "kubectl-calico";
+/// Annotation of this tool's pods: until when their run may need them.
+pub const EXPIRES_AT: &str = "kubectl-calico/expires-at";
+/// Beginning of the names of this tool's own network configurations on nodes: they sort before all others.
+pub const OUR_CONFIGURATION_PREFIX: &str = "00-kubectl-calico-";
 /// Label of an object that names the tool that manages it.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Tunnel devices that Calico makes: VXLAN for both families, IP-in-IP, WireGuard for both families.

@@ -1,6 +1,6 @@
 //! The table of all checks.
 
-use super::{CheckMeta, acc, cni, ins, pod, wrk};
+use super::{CheckMeta, acc, cni, ins, own, pod, rbt, wrk};
 
 /// All checks, sorted by code. Kept by hand: a new check is added here, and a test shows it in review.
 pub static ALL: &[&CheckMeta] = &[
@@ -19,8 +19,13 @@ pub static ALL: &[&CheckMeta] = &[
     &cni::api_unreachable::API_UNREACHABLE,
     &cni::datastore_locked::DATASTORE_LOCKED,
     &ins::not_one_install::NOT_ONE_INSTALL,
+    &own::leftovers::LEFTOVERS,
     &pod::stuck_creating::STUCK_CREATING,
     &pod::stuck_terminating::STUCK_TERMINATING,
+    &pod::orphaned_sandboxes::ORPHANED_SANDBOXES,
+    &pod::leaked_links::LEAKED_LINKS,
+    &pod::calls_hang::CALLS_HANG,
+    &rbt::kubelet_dead::KUBELET_DEAD,
     &wrk::node_not_ready::NODE_NOT_READY,
 ];
 
@@ -55,8 +60,13 @@ mod tests {
                 "CAL-CNI-010",
                 "CAL-CNI-011",
                 "CAL-INS-001",
+                "CAL-OWN-001",
                 "CAL-POD-001",
                 "CAL-POD-002",
+                "CAL-POD-003",
+                "CAL-POD-004",
+                "CAL-POD-008",
+                "CAL-RBT-004",
                 "CAL-WRK-001",
             ]
         );

@@ -110,6 +110,7 @@ fn explained_by(key: &str) -> &'static [&'static str] {
         "nodename-missing" => &["CAL-CNI-009", "CAL-WRK-001"],
         "api-unreachable" => &["CAL-CNI-010"],
         "datastore-locked" => &["CAL-CNI-011"],
+        "calls-hang" => &["CAL-POD-008"],
         _ => &[],
     }
 }

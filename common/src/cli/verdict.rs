@@ -20,8 +20,8 @@ pub fn verdict(diagnosis: &Diagnosis, fail_on: FailOn) -> Exit {
     let mut exit = Exit::Good;
     for finding in diagnosis.findings() {
         exit = exit.or(match finding.severity {
-            // Without the API server nothing was diagnosed.
-            _ if finding.code.0 == "CAL-ACC-001" => Exit::Error,
+            // Without the API server nothing was diagnosed, unless a look at its host says why it is silent.
+            _ if finding.code.0 == "CAL-ACC-001" && finding.nodes.is_empty() => Exit::Error,
             // Something was refused to us: whatever it was, this is not the whole picture.
             _ if finding.code.0 == "CAL-ACC-002" => Exit::Incomplete,
             Severity::Critical | Severity::Error => Exit::Findings,

@@ -7,7 +7,8 @@ use super::ask::{Answer, Ask};
 use super::probes;
 use super::{HostProbes, Progress, Want};
 use crate::calico::names::{
-    CRD_GROUP, MANIFEST_NAMESPACE, OPERATOR_NAMESPACE, ROOT_CA_CONFIG_MAP, V3_GROUP,
+    CRD_GROUP, LEASE_NAME, LEASE_NAMESPACE, MANIFEST_NAMESPACE, OPERATOR_NAMESPACE,
+    ROOT_CA_CONFIG_MAP, V3_GROUP,
 };
 use crate::cluster::{ApiError, Cluster, ListRequest};
 use crate::snapshot::{
@@ -139,6 +140,13 @@ fn first_questions(want: Want) -> Vec<Ask> {
     ];
     if want.pods {
         questions.push(Ask::all("pods", "", "v1"));
+        // A run of this tool that changes the cluster holds it.
+        questions.push(Ask::One {
+            resource: Resource::new("leases", "coordination.k8s.io"),
+            version: "v1",
+            namespace: LEASE_NAMESPACE.to_owned(),
+            name: LEASE_NAME,
+        });
     }
     if want.nodes {
         questions.push(Ask::all("nodes", "", "v1"));

@@ -11,7 +11,8 @@ mod remedies;
 
 pub use condition::{Condition, PodRef};
 pub use host::{
-    BinarySource, Expected, FileContent, HostOperation, IpFamily, RulesBackend, SandboxRef,
+    BinarySource, Expected, FileContent, HostOperation, IpFamily, LOOPBACK_SECONDS, RulesBackend,
+    SandboxRef,
 };
 pub use judge::{Observed, Verdict, judge};
 pub use model::{

@@ -4,12 +4,14 @@
 //! 1.6 GB in k8s-openapi's.
 
 mod event;
+mod lease;
 mod metadata;
 mod node;
 mod pod;
 mod workload;
 
 pub use event::{Event, EventSource, ObjectReference};
+pub use lease::{Lease, LeaseSpec};
 pub use metadata::{Metadata, OwnerReference};
 pub use node::{
     ContainerImage, Node, NodeAddress, NodeCondition, NodeInfo, NodeSpec, NodeStatus, Taint,

@@ -15,11 +15,11 @@ use super::{
 use crate::calico::names::{CRD_GROUP, V3_GROUP};
 use crate::calico::{ClusterInformation, IpPool};
 use crate::slim::{
-    ConfigMap, DaemonSet, Deployment, Event, Metadata, Namespace, Node, Pod, ServiceAccount,
+    ConfigMap, DaemonSet, Deployment, Event, Lease, Metadata, Namespace, Node, Pod, ServiceAccount,
 };
 
 /// Kinds that a snapshot holds: `(plural, group)`. What belongs to Calico is looked for in both of its groups, the one that stores it first.
-pub const KINDS: [(&str, &str); 13] = [
+pub const KINDS: [(&str, &str); 14] = [
     ("nodes", ""),
     ("namespaces", ""),
     ("pods", ""),
@@ -28,6 +28,7 @@ pub const KINDS: [(&str, &str); 13] = [
     ("deployments", "apps"),
     ("serviceaccounts", ""),
     ("configmaps", ""),
+    ("leases", "coordination.k8s.io"),
     ("clusterinformations", CRD_GROUP),
     ("ippools", CRD_GROUP),
     ("clusterinformations", V3_GROUP),
@@ -53,6 +54,7 @@ pub struct SnapshotBuilder {
     deployments: Collected<Deployment>,
     service_accounts: Collected<ServiceAccount>,
     config_maps: Collected<ConfigMap>,
+    leases: Collected<Lease>,
     cluster_information: Collected<ClusterInformation>,
     ip_pools: Collected<IpPool>,
     v3_cluster_information: Collected<ClusterInformation>,
@@ -121,6 +123,7 @@ impl SnapshotBuilder {
             deployments: last.listing("deployments.apps", self.deployments),
             service_accounts: last.listing("serviceaccounts", self.service_accounts),
             config_maps: last.listing("configmaps", self.config_maps),
+            leases: last.listing("leases.coordination.k8s.io", self.leases),
             cluster_information,
             ip_pools,
             signing_keys: last.raw("cluster/api/openid-v1-jwks.json", self.signing_keys),
@@ -150,6 +153,7 @@ impl SnapshotBuilder {
             ("deployments", "apps") => self.deployments.take(record, gaps),
             ("serviceaccounts", "") => self.service_accounts.take(record, gaps),
             ("configmaps", "") => self.config_maps.take(record, gaps),
+            ("leases", "coordination.k8s.io") => self.leases.take(record, gaps),
             ("clusterinformations", CRD_GROUP) => self.cluster_information.take(record, gaps),
             ("ippools", CRD_GROUP) => self.ip_pools.take(record, gaps),
             ("clusterinformations", V3_GROUP) => self.v3_cluster_information.take(record, gaps),

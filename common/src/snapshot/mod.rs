@@ -62,7 +62,9 @@ pub use service::{Service, Unit};
 
 use crate::calico::credentials::ClusterCredentials;
 use crate::calico::{ClusterInformation, IpPool, names};
-use crate::slim::{ConfigMap, DaemonSet, Deployment, Event, Namespace, Node, Pod, ServiceAccount};
+use crate::slim::{
+    ConfigMap, DaemonSet, Deployment, Event, Lease, Namespace, Node, Pod, ServiceAccount,
+};
 
 /// Everything that was observed of one cluster at one time.
 #[derive(Clone, Debug, Serialize)]
@@ -91,6 +93,8 @@ pub struct Snapshot {
     pub service_accounts: Listing<ServiceAccount>,
     /// ConfigMaps, at least kube-root-ca.crt of Calico's namespace.
     pub config_maps: Listing<ConfigMap>,
+    /// Leases, at least the one of this tool.
+    pub leases: Listing<Lease>,
     /// Calico's ClusterInformation objects (there is one, `default`).
     pub cluster_information: Listing<ClusterInformation>,
     /// IP pools.

@@ -5,7 +5,7 @@ use super::secret::{REDACTED, without_secrets};
 use crate::calico::names::{CALICO_CONFIG_MAP, ROOT_CA_CONFIG_MAP};
 use crate::calico::{ClusterInformation, IpPool};
 use crate::slim::{
-    ConfigMap, DaemonSet, Deployment, Event, Metadata, Namespace, Node, Pod, PodTemplate,
+    ConfigMap, DaemonSet, Deployment, Event, Lease, Metadata, Namespace, Node, Pod, PodTemplate,
     ServiceAccount,
 };
 
@@ -63,6 +63,7 @@ kept! {
     Deployment: "Deployment", false, |it| template(&mut it.spec.template);
     ServiceAccount: "ServiceAccount", true, |_| {};
     ConfigMap: "ConfigMap", false, config_map;
+    Lease: "Lease", false, |_| {};
     ClusterInformation: "ClusterInformation", false, |_| {};
     IpPool: "IPPool", false, |_| {};
     Definition: "CustomResourceDefinition", true, |_| {};

@@ -11,6 +11,7 @@ use super::kubelet_text::{TextCause, classify, essence};
 use crate::checks::Context;
 use crate::checks::cni::credentials_rejected::{judge as judge_credentials, trusts_the_server};
 use crate::findings::{Cause, Code, Confidence, Evidence, Finding, Findings, Severity, Subject};
+use crate::plan::RemedyName;
 use crate::slim::{Event, Pod};
 use crate::snapshot::Known;
 
@@ -164,6 +165,7 @@ pub(in crate::checks) fn report(
     }
     for ((node, cause, _), pods) in groups {
         let mut finding = finding(&cause, &pods, wording);
+        finding.remedy = remedy(context, phase, &cause, &pods);
         if is_disproved(context, &node, &cause) {
             let why = "that cause is gone now; the kubelet retries about every 11 s, so look again in a minute";
             finding.cause.text.insert_str(0, "when last told, ");
@@ -174,6 +176,30 @@ pub(in crate::checks) fn report(
         }
         out.report(finding);
     }
+}
+
+/// An API server that is silent for so long does not come back by itself: its address may be one of an old control plane.
+const API_PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+
+/// Pods that are gone but for their sandbox can be freed of it where nothing makes CNI DEL succeed again: without
+/// Calico's CRDs, or with an API server that is gone for good. Other causes heal, and the kubelet then does it better: it
+/// gives the addresses back as well.
+fn remedy(
+    context: &Context<'_>,
+    phase: Phase,
+    cause: &TextCause,
+    pods: &[Hanging<'_>],
+) -> Option<RemedyName> {
+    let waited = |it: &Hanging<'_>| {
+        let due = it.pod.metadata.deletion_timestamp;
+        due.is_some_and(|due| context.now.duration_since(due) >= API_PATIENCE)
+    };
+    let cannot_succeed = match cause {
+        TextCause::ResourceMissing => true,
+        TextCause::ApiUnreachable { .. } => pods.iter().all(waited),
+        _ => false,
+    };
+    (phase == Phase::Terminating && cannot_succeed).then_some(RemedyName::FreeSandboxes)
 }
 
 /// The kubelet says a cause once and never takes it back. True when the node shows that it no longer holds.
@@ -271,4 +297,33 @@ fn evidence(pods: &[Hanging<'_>]) -> Vec<Evidence> {
             Some(Evidence::new(source, text))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::SnapshotBuilder;
+
+    /// Whether a pod that hangs for so long in this phase is freed of its sandbox.
+    fn is_freed(cause: &TextCause, minutes: i64, phase: Phase) -> bool {
+        let now = jiff::Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1000);
+        let snapshot = SnapshotBuilder::new().finish(now);
+        let context = Context { snapshot: &snapshot, now };
+        let mut pod = Pod::default();
+        pod.metadata.deletion_timestamp = Some(now - SignedDuration::from_mins(minutes));
+        let event = Event::default();
+        let hangs = [Hanging { pod: &pod, event: &event, phase, cause: cause.clone() }];
+        remedy(&context, phase, cause, &hangs) == Some(RemedyName::FreeSandboxes)
+    }
+
+    #[test]
+    fn sandboxes_are_freed_only_where_nothing_else_helps() {
+        let gone = TextCause::ApiUnreachable { server: "10.0.9.9:6443".to_owned() };
+        assert!(is_freed(&TextCause::ResourceMissing, 1, Phase::Terminating));
+        assert!(is_freed(&gone, 10, Phase::Terminating));
+        assert!(!is_freed(&gone, 9, Phase::Terminating));
+        assert!(!is_freed(&TextCause::Unauthorized, 99, Phase::Terminating));
+        assert!(!is_freed(&TextCause::Hanging, 99, Phase::Terminating));
+        assert!(!is_freed(&TextCause::ResourceMissing, 99, Phase::Creating));
+    }
 }

@@ -46,6 +46,8 @@ pub enum TextCause {
     },
     /// A migration locks the datastore.
     DatastoreLocked,
+    /// The plugin does not come back, and is killed.
+    Hanging,
     /// No address is left.
     AddressesExhausted,
     /// Another plugin than Calico's failed.
@@ -74,6 +76,7 @@ impl TextCause {
             Self::Forbidden => "forbidden",
             Self::ApiUnreachable { .. } => "api-unreachable",
             Self::DatastoreLocked => "datastore-locked",
+            Self::Hanging => "calls-hang",
             Self::AddressesExhausted => "addresses-exhausted",
             Self::OtherPlugin { .. } => "other-plugin",
             Self::Unknown => "unknown",
@@ -90,7 +93,8 @@ impl TextCause {
             | Self::NodenameMissing
             | Self::KubeconfigMissing
             | Self::NodeNotFound { .. }
-            | Self::NoNetworkInfo => true,
+            | Self::NoNetworkInfo
+            | Self::Hanging => true,
             Self::CertificateInvalid
             | Self::ResourceMissing
             | Self::Forbidden
@@ -137,6 +141,7 @@ impl TextCause {
                 format!("the API server does not answer the CNI plugin at {server}")
             }
             Self::DatastoreLocked => "Calico's datastore is locked by a migration".to_owned(),
+            Self::Hanging => "the CNI plugin does not come back, and is killed".to_owned(),
             Self::AddressesExhausted => "no address is left in the node's pools".to_owned(),
             Self::OtherPlugin { plugin } => {
                 format!("the CNI plugin \"{plugin}\" fails, not Calico's")
@@ -220,6 +225,11 @@ pub fn classify(text: &str) -> TextCause {
     }
     if let Some(found) = UNREACHABLE.as_ref().and_then(|it| it.captures(&text)) {
         return TextCause::ApiUnreachable { server: found[1].to_owned() };
+    }
+    // Fetching the image of the sandbox may take too long as well: that is no plugin's fault.
+    let waits = text.contains("signal: killed") || text.contains("context deadline exceeded");
+    if waits && !text.contains("sandbox image") && !text.contains("pull image") {
+        return TextCause::Hanging;
     }
     TextCause::Unknown
 }
@@ -313,6 +323,28 @@ mod tests {
             ),
             TextCause::CertificateInvalid
         );
+    }
+
+    #[test]
+    fn a_call_that_does_not_come_back_is_known() {
+        for text in [
+            r#"plugin type="calico" failed (add): netplugin failed with no error message: signal: killed"#,
+            r#"failed to "KillPodSandbox" for "x" with KillPodSandboxError: "rpc error: code = DeadlineExceeded desc = context deadline exceeded""#,
+        ] {
+            assert_eq!(classify(text), TextCause::Hanging, "{text}");
+        }
+        for other in [
+            r#"failed to get sandbox image "registry.k8s.io/pause:3.10": failed to pull image: context deadline exceeded"#,
+            r#"plugin type="istio-cni" failed (add): netplugin failed with no error message: signal: killed"#,
+        ] {
+            assert_ne!(classify(other), TextCause::Hanging, "{other}");
+        }
+        assert!(matches!(
+            classify(
+                r#"plugin type="calico" failed (add): error getting ClusterInformation: Get "https://10.96.0.1:443/apis/x": context deadline exceeded"#
+            ),
+            TextCause::ApiUnreachable { .. }
+        ));
     }
 
     #[test]

@@ -20,6 +20,8 @@ check! {
     ///
     /// ## What to do
     /// Repair the cause it is listed under. The kubelet retries about every 11 s, and the pods are gone 10 to 25 s later.
+    /// Where CNI DEL cannot succeed any more (Calico's CRDs are gone, the API server has not answered for ten minutes),
+    /// `kubectl calico-doctor fix CAL-POD-002` frees exactly these pods' sandboxes; their addresses stay allocated.
     ///
     /// ## What not to do
     /// `kubectl delete --force` only hides the pod: its sandbox, interface and address stay on the node. `crictl rmp -a`

@@ -101,6 +101,7 @@ fn looking(lists: &[&str]) -> Vec<Value> {
         rule(&[""], lists, &["list"]),
         json!({ "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] }),
         json!({ "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["kube-root-ca.crt"], "verbs": ["get"] }),
+        json!({ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["kubectl-calico"], "verbs": ["get"] }),
         rule(&["apps"], &["daemonsets", "deployments"], &["list"]),
         rule(
             &["crd.projectcalico.org", "projectcalico.org"],

@@ -1,0 +1,3 @@
+//! What this tool itself leaves.
+
+pub(super) mod leftovers;
