@@ -21,7 +21,7 @@ check! {
     /// The container runtime has no CNI configuration, so the node is NotReady, no pod can start, and none can stop.
     ///
     /// ## How sure
-    /// Certain when the node was probed and /etc/cni/net.d holds no configuration. Likely when only the kubelet's
+    /// Certain when the node was probed and /etc/cni/net.d holds no configuration, also before the kubelet says so. Likely when only the kubelet's
     /// condition says so. If the file is there and the runtime still says it is not, the runtime does not see it: that is
     /// said, and needs another repair. Nodes on which calico-node is still starting, and such as never had a pod network,
     /// are not judged: they never had the file.
@@ -43,8 +43,11 @@ check! {
 
 fn run(context: &Context<'_>, out: &mut Findings) {
     for node in context.linux_nodes() {
-        let Some(condition) = uninitialized(node) else { continue };
         let name = node.metadata.name.as_str();
+        let condition = uninitialized(node);
+        if condition.is_none() && !is_bare(context, name) {
+            continue;
+        }
         // CAL-CNI-002 says which file makes no sense, or -003 when it is not Calico's; -005 where the runtime looks.
         if reads_nonsense_first(context, name) || configured_elsewhere(context, name).is_some() {
             continue;
@@ -63,6 +66,14 @@ fn run(context: &Context<'_>, out: &mut Findings) {
         }
         out.report(finding);
     }
+}
+
+/// True when the directory was listed and holds nothing that a runtime would load, while calico-node, whose init container
+/// writes there, runs. The kubelet reports that only with its next status, up to ten seconds later.
+fn is_bare(context: &Context<'_>, node: &str) -> bool {
+    let listing = context.config_files(node).and_then(|facts| facts.cni_config_dir.as_ref());
+    context.running_calico_node(node).is_some()
+        && listing.known().is_some_and(|files| !files.iter().any(is_configuration))
 }
 
 /// True when pods had a network there, and calico-node will not come up to write the file again.
@@ -90,7 +101,7 @@ fn uninitialized(node: &Node) -> Option<&NodeCondition> {
     (ready.status == "False" && named).then_some(ready)
 }
 
-fn finding(context: &Context<'_>, node: &str, condition: &NodeCondition) -> Finding {
+fn finding(context: &Context<'_>, node: &str, condition: Option<&NodeCondition>) -> Finding {
     let listing = context.config_files(node).and_then(|facts| facts.cni_config_dir.as_ref());
     let (key, text, confidence) = match &listing {
         Known::Known(files) if files.iter().any(is_configuration) && has_calicos(context, node) => {
@@ -123,7 +134,8 @@ fn finding(context: &Context<'_>, node: &str, condition: &NodeCondition) -> Find
         let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
         finding.evidence.push(Evidence::new(format!("{node}: ls /etc/cni/net.d"), names.join(" ")));
     }
-    finding.evidence.push(Evidence::new(format!("{node}: condition Ready"), &condition.message));
+    let source = || format!("{node}: condition Ready");
+    finding.evidence.extend(condition.map(|it| Evidence::new(source(), &it.message)));
     finding
 }
 
