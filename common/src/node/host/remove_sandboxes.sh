@@ -44,7 +44,7 @@ kubelet_arguments() {
         name=
         read -r name 2>/dev/null <"$process/comm" || continue
         if [ "$name" = kubelet ]; then
-            tr '\000' '\n' <"$process/cmdline" 2>/dev/null
+            tr '\000' '\n' 2>/dev/null <"$process/cmdline" || :
             return
         fi
     done
@@ -224,7 +224,7 @@ remove_all() {
 
 # --- the configuration that does nothing ---
 
-# Sets $directory to where the runtime looks for network configurations.
+# Sets $directory to where the runtime looks for network configurations, and $own to the path of ours there.
 find_directory() {
     directory=
     if [ -n "$crictl" ]; then
@@ -233,10 +233,20 @@ find_directory() {
     fi
     for directory in "$directory" /etc/cni/net.d /var/lib/rancher/k3s/agent/etc/cni/net.d; do
         if [ -n "$directory" ] && [ -d "$root$directory" ]; then
-            return
+            own=$root$directory/00-kubectl-calico-loopback.conflist
+            return 0
         fi
     done
-    refuse "there is no directory of network configurations"
+    return 1
+}
+
+# Removes what an attempt of this run left that was killed; its timer has not come yet.
+remove_earlier() {
+    find_directory || return 0
+    case $(cat "$own" 2>/dev/null) in
+        *'"kubectl-calico":"'"$run-"*) rm -f "$own" ;;
+    esac
+    rm -f "$own.kubectl-calico-$run-"*.tmp
 }
 
 # What the timer does: leaves the control groups of our pod, which end with it, waits, and removes only what this very
@@ -287,12 +297,12 @@ cancel_timer() {
 }
 
 put_loopback() {
-    find_directory
-    need cat mv rm sleep
+    find_directory || refuse "there is no directory of network configurations"
+    need mv sleep
     read -r uptime _ </proc/uptime
     stamp=$run-$$-${uptime%.*}
     content='{"name":"k8s-pod-network","cniVersion":"0.3.1","plugins":[{"type":"loopback"}],"kubectl-calico":"'$stamp'"}'
-    conflist=$root$directory/00-kubectl-calico-loopback.conflist
+    conflist=$own
     tmp=$conflist.kubectl-calico-$stamp.tmp
     set_timer
     printf '%s\n' "$content" 2>/dev/null >"$tmp" || fail "cannot write into $directory"
@@ -349,6 +359,7 @@ without_crictl() {
     [ "$loopback" = yes ] || refuse "this host has no crictl"
     find_folder
     [ -n "$known" ] || refuse "this host has no crictl, and its sandboxes cannot be seen in another way"
+    remove_earlier
     drop_gone gone
     [ -n "$pending" ] || finish_with ''
     put_loopback
@@ -425,7 +436,7 @@ with_loopback() {
 }
 
 operation() {
-    need sed tr chmod
+    need cat chmod rm sed tr
     removed= gone= left= pending=$sandboxes
     clock
     deadline=$((now + seconds - seconds / 12))
@@ -436,6 +447,7 @@ operation() {
     find_socket
     [ -n "$socket" ] || refuse "the container runtime listens at none of the usual places"
     ask 10 version >/dev/null 2>&1 || fail "the container runtime does not answer"
+    remove_earlier
     guard_all
     if [ "$loopback" = yes ]; then
         remove_all 20 999999999 'give up'

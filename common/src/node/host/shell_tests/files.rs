@@ -345,7 +345,7 @@ fn killed_anywhere_a_write_leaves_the_old_or_the_new_and_is_finished_by_the_next
             assert_eq!(host.mode(CONFLIST), 0o640);
         }
     };
-    kill_at_every_command(&write(is(OLD)), None, || host_with(Some(OLD)), check);
+    kill_at_commands(1, &write(is(OLD)), None, || host_with(Some(OLD)), check);
 }
 
 #[test]
@@ -360,7 +360,7 @@ fn killed_anywhere_a_write_of_a_new_file_is_finished_by_the_next_run() {
             assert!(host.path(&backup()).is_symlink());
         }
     };
-    kill_at_every_command(&write(Expected::Absent), None, || host_with(None), check);
+    kill_at_commands(1, &write(Expected::Absent), None, || host_with(None), check);
 }
 
 #[test]
@@ -372,7 +372,7 @@ fn killed_anywhere_moving_and_restoring_are_finished_by_the_next_run() {
             "{names:?}"
         );
     };
-    kill_at_every_command(&move_aside(is(OLD)), None, || host_with(Some(OLD)), check);
+    kill_at_commands(1, &move_aside(is(OLD)), None, || host_with(Some(OLD)), check);
 
     let written = |content: Option<&str>| {
         let host = host_with(content);
@@ -385,11 +385,11 @@ fn killed_anywhere_moving_and_restoring_are_finished_by_the_next_run() {
         assert!(content == OLD || was_killed && content == NEW, "{content}");
         assert!(was_killed || host.names(DIRECTORY) == ["10-calico.conflist"]);
     };
-    kill_at_every_command(&restore(is(NEW)), None, || written(Some(OLD)), check);
+    kill_at_commands(1, &restore(is(NEW)), None, || written(Some(OLD)), check);
     let check = |host: &Host, was_killed: bool| {
         let content = host.read(CONFLIST);
         assert!(content.is_none() || was_killed && content.as_deref() == Some(NEW), "{content:?}");
         assert!(was_killed || host.names(DIRECTORY).is_empty());
     };
-    kill_at_every_command(&restore(is(NEW)), None, || written(None), check);
+    kill_at_commands(1, &restore(is(NEW)), None, || written(None), check);
 }

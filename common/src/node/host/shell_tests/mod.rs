@@ -1,6 +1,8 @@
 //! Operations under every shell of this machine, on a made-up host: a directory for a root, and programs that are ours.
 
 mod files;
+mod sandboxes;
+mod system;
 
 use std::fs;
 use std::io::Write as _;
@@ -191,9 +193,11 @@ fn sha256(content: impl AsRef<[u8]>) -> String {
     sha2::Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Kills the script with everything it started before each of its commands in turn, then lets it run again: `prepare`
-/// makes a host, `check` looks at it after the kill (`true`) and after the second run (`false`).
-fn kill_at_every_command(
+/// Kills the script with everything it started before one command after another, then lets it run again: `prepare` makes
+/// a host, `check` looks at it after the kill (`true`) and after the second run (`false`). Every `step`th command is such
+/// a point; with PROPTEST_CASES set, by which longer runs of the tests are asked for, every single one is.
+fn kill_at_commands(
+    step: usize,
     operation: &HostOperation,
     payload: Option<&[u8]>,
     prepare: impl Fn() -> Host,
@@ -203,9 +207,10 @@ fn kill_at_every_command(
     if !shells().contains(&bash.to_vec()) {
         return;
     }
+    let step = if std::env::var_os("PROPTEST_CASES").is_some() { 1 } else { step };
     let mut point = 0;
     loop {
-        point += 1;
+        point += step;
         assert!(point < 2000, "the script has no end");
         let host = prepare();
         // Subshells end with the main shell: the kill is for the whole process group.
