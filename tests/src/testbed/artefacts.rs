@@ -33,6 +33,8 @@ pub struct Artefacts {
     pub rootfs: PathBuf,
     /// The folder of the stand-ins' programs.
     pub standins: PathBuf,
+    /// Speaks to a container runtime as crictl does.
+    pub crictl: PathBuf,
     /// The folder of image archives, which every node imports.
     pub images: PathBuf,
 }
@@ -57,6 +59,7 @@ impl Artefacts {
             programs,
             rootfs: place("rootfs", &rootfs),
             standins: place("standin", &standin),
+            crictl: place("crictl", &folder_hash(&sources.join("crictl"))?).join("crictl"),
             images: place("images", &images),
         })
     }
@@ -79,6 +82,9 @@ impl Artefacts {
             "build the stand-ins for Calico's programs",
             build_standins,
         )?;
+        if let Some(folder) = artefacts.crictl.parent() {
+            once(folder, progress, "build crictl", build_crictl)?;
+        }
         once(&artefacts.images, progress, "make images", |folder| artefacts.build_images(folder))?;
         Ok(artefacts)
     }
@@ -87,8 +93,9 @@ impl Artefacts {
     pub(crate) fn fingerprint(&self) -> String {
         let name =
             |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        [&self.programs, &self.rootfs, &self.standins, &self.images]
-            .map(|path| name(path.as_path()))
+        let crictl = self.crictl.parent().unwrap_or(&self.crictl);
+        [&self.programs, &self.rootfs, &self.standins, crictl, &self.images]
+            .map(|path| name(path))
             .join(" ")
     }
 
@@ -181,6 +188,10 @@ fn build_standins(folder: &Path) -> Result<(), Error> {
     STANDINS.iter().try_for_each(|name| {
         go_build(&sources().join("standin"), &folder.join(name), "-s -w", &format!("./cmd/{name}"))
     })
+}
+
+fn build_crictl(folder: &Path) -> Result<(), Error> {
+    go_build(&sources().join("crictl"), &folder.join("crictl"), "-s -w", ".")
 }
 
 fn build_rootfs(folder: &Path) -> Result<(), Error> {

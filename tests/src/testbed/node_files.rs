@@ -52,6 +52,11 @@ pub(crate) fn write_layer(layout: &Layout, artefacts: &Artefacts, node: &str) ->
     copy(&sources().join("node/supervisor.sh"), &supervisor)?;
     fs::set_permissions(&supervisor, fs::Permissions::from_mode(0o755))
         .file("make executable", &supervisor)?;
+    let crictl = layer.join("usr/local/bin/crictl");
+    if let Some(folder) = crictl.parent() {
+        fs::create_dir_all(folder).file("make", folder)?;
+    }
+    copy(&artefacts.crictl, &crictl)?;
     // The plugins that every distribution brings along (loopback, portmap, host-local …). Calico's come from calico-node.
     let plugins = artefacts.rootfs.join("usr/lib/cni");
     for entry in fs::read_dir(&plugins).file("list", &plugins)?.flatten() {
@@ -82,6 +87,7 @@ fn settings(layout: &Layout, node: &str) -> Result<Vec<NodeFile>, Error> {
         file("/etc/kubernetes/kubelet.yaml", KUBELET.to_owned()),
         file("/etc/kubernetes/kube-proxy.yaml", kube_proxy(layout, node)),
         file("/etc/containerd/config.toml", CONTAINERD.to_owned()),
+        file("/etc/crictl.yaml", CRICTL.to_owned()),
     ])
 }
 
@@ -117,6 +123,9 @@ fn kube_proxy(layout: &Layout, node: &str) -> String {
         layout.pod_cidr()
     )
 }
+
+/// As an administrator writes it.
+const CRICTL: &str = "runtime-endpoint: unix:///run/containerd/containerd.sock\n";
 
 /// `restrict_oom_score_adj`: a machine may withhold CAP_SYS_RESOURCE, and then runc dies of a negative oom_score_adj with
 /// "can't get final child's PID from pipe: EOF".
