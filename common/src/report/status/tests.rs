@@ -334,3 +334,22 @@ fn what_a_node_writes_does_not_steer_the_terminal() {
             .report();
     assert!(!text(&report).contains('\u{1b}'), "{}", text(&report));
 }
+
+#[test]
+fn five_thousand_reasons_are_no_five_thousand_lines() {
+    let mut report = Cluster::new().report();
+    let one = report.nodes.remove(0);
+    report.nodes = (0..5000)
+        .map(|number| NodeStatus {
+            name: format!("n{number}"),
+            problems: vec![format!("problem {number}"), "a common one".to_owned()],
+            unknown: vec![UnknownFact { what: "felix", why: format!("reason {number}") }],
+            ..one.clone()
+        })
+        .collect();
+    let shown = text(&report);
+    let below = shown.lines().skip_while(|line| !line.contains('✗')).count();
+    assert!(below < 50, "{below} lines below the table");
+    assert!(shown.contains("n0, n1, n2 (+4997): a common one"), "{below}");
+    assert!(shown.contains("4,981 more"), "{below}");
+}

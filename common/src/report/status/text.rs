@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::layout::{Mark, TextOptions};
+use super::super::layout::{Mark, TextOptions, names};
 use super::super::text::header;
 use super::super::{escape, number, table};
 use super::{AgentStatus, NodeStatus, NodeVerdict, StatusReport, TunnelStatus};
@@ -24,13 +24,8 @@ pub fn status_text(report: &StatusReport, options: &TextOptions, wide: bool) -> 
         out.push_str(&nodes(report, wide));
         out.push('\n');
     }
-    for node in &report.nodes {
-        for problem in &node.problems {
-            let text = format!("{} {}\n", escape(&node.name), escape(problem));
-            out.push_str(&format!("{} {text}", options.mark(Mark::Bad)));
-        }
-    }
-    out.push_str(&unknown(report, options));
+    out.push_str(&some(&problems(report, options), options));
+    out.push_str(&some(&unknown(report, options), options));
     for error in &report.errors {
         out.push_str(&format!("{} {}\n", options.mark(Mark::Bad), escape(error)));
     }
@@ -170,9 +165,38 @@ fn span(duration: SignedDuration) -> String {
     format!("{seconds}s")
 }
 
-/// What could not be seen, one line per reason: `? bird of node1, node2: …`.
-fn unknown(report: &StatusReport, options: &TextOptions) -> String {
-    let mut reasons: BTreeMap<&str, BTreeMap<String, Vec<String>>> = BTreeMap::new();
+/// Lines of one sort that are shown without `-v`: in a cluster of thousands, one fault may have as many texts.
+const LINES: usize = 20;
+
+/// The first lines, and how many more there are.
+fn some(lines: &[String], options: &TextOptions) -> String {
+    let shown = if options.verbose { lines.len() } else { LINES };
+    let mut out: String = lines.iter().take(shown).map(|line| format!("{line}\n")).collect();
+    if lines.len() > shown {
+        out.push_str(&format!("  … {} more: -v shows all\n", number(lines.len() - shown)));
+    }
+    out
+}
+
+/// What is wrong, one line per sentence: `✗ node1, node2: the CNI plugin's credentials …`.
+fn problems(report: &StatusReport, options: &TextOptions) -> Vec<String> {
+    let mut nodes: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for node in &report.nodes {
+        for problem in &node.problems {
+            nodes.entry(problem).or_default().push(escape(&node.name));
+        }
+    }
+    let mut all: Vec<_> = nodes.into_iter().map(|(problem, nodes)| (nodes, problem)).collect();
+    all.sort();
+    let line = |(nodes, problem): (Vec<String>, &str)| {
+        format!("{} {}: {}", options.mark(Mark::Bad), names(&nodes), escape(problem))
+    };
+    all.into_iter().map(line).collect()
+}
+
+/// What could not be seen, one line per reason: `– bird of node1, node2: …`.
+fn unknown(report: &StatusReport, options: &TextOptions) -> Vec<String> {
+    let mut reasons: BTreeMap<(&str, String), Vec<String>> = BTreeMap::new();
     for node in &report.nodes {
         let mut facts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for fact in &node.unknown {
@@ -182,30 +206,18 @@ fn unknown(report: &StatusReport, options: &TextOptions) -> String {
             }
         }
         for (why, facts) in facts {
-            let nodes = reasons.entry(why).or_default().entry(facts.join(", ")).or_default();
-            nodes.push(escape(&node.name));
+            reasons.entry((why, facts.join(", "))).or_default().push(escape(&node.name));
         }
     }
-    let mut out = String::new();
-    for fact in &report.unknown {
-        out.push_str(&format!(
-            "{} {}: {}\n",
-            options.mark(Mark::Skip),
-            fact.what,
-            escape(&fact.why)
-        ));
-    }
-    for (why, facts) in reasons {
-        for (facts, nodes) in facts {
-            let nodes = super::super::layout::names(&nodes);
-            out.push_str(&format!(
-                "{} {facts} of {nodes}: {}\n",
-                options.mark(Mark::Skip),
-                escape(why)
-            ));
-        }
-    }
-    out
+    let mark = options.mark(Mark::Skip);
+    let whole = report.unknown.iter().map(|it| format!("{mark} {}: {}", it.what, escape(&it.why)));
+    let mut all: Vec<_> =
+        reasons.into_iter().map(|((why, facts), nodes)| (nodes, facts, why)).collect();
+    all.sort();
+    let line = |(nodes, facts, why): (Vec<String>, String, &str)| {
+        format!("{mark} {facts} of {}: {}", names(&nodes), escape(why))
+    };
+    whole.chain(all.into_iter().map(line)).collect()
 }
 
 fn summary(report: &StatusReport, options: &TextOptions) -> String {
