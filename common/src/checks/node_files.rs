@@ -43,6 +43,18 @@ impl<'a> Context<'a> {
         })
     }
 
+    /// Whether the configuration that the runtime takes on `node` calls `plugin`; none when that is not to be seen. What the
+    /// plugins of other networks call themselves is not known.
+    pub(super) fn calls(&self, node: &str, plugin: &str) -> Option<bool> {
+        let all = self.configurations(node);
+        let first = all.known()?.first().filter(|it| it.problem.is_none())?;
+        if first.plugins.iter().any(|it| it == plugin) {
+            return Some(true);
+        }
+        let ipam = first.calico.as_ref()?.ipam.as_deref();
+        Some(ipam == Some(plugin))
+    }
+
     /// The configuration files of the container runtime that runs on `node`.
     pub(super) fn runtime_files(&self, node: &str) -> Vec<&'a RuntimeConfig> {
         let nodes = &self.snapshot.nodes.items;

@@ -63,15 +63,18 @@ fn run(context: &Context<'_>, out: &mut Findings) {
     }
 }
 
-/// False for a runtime that looks in another directory (CAL-CNI-005), and for a plugin that only another network's
-/// configuration asks for, because it comes first (CAL-CNI-003).
+/// False for a runtime that looks in another directory (CAL-CNI-005), for a plugin that only another network's
+/// configuration asks for, because it comes first (CAL-CNI-003), and for one that nobody asks for any more.
 fn is_ours(context: &Context<'_>, one: &Hanging<'_>) -> bool {
     let TextCause::PluginMissing { plugin, path } = &one.cause else { return false };
-    let all = context.configurations(&one.pod.spec.node_name);
+    if CNI_BINARIES.contains(&plugin.as_str()) {
+        return context.looks_where_plugins_are(path);
+    }
+    let node = &one.pod.spec.node_name;
+    let all = context.configurations(node);
     let first = all.known().and_then(|all| all.first());
     let of_another = first.is_some_and(|it| !it.is_calico() && it.plugins.contains(plugin));
-    let is_calicos = CNI_BINARIES.contains(&plugin.as_str());
-    !of_another && (!is_calicos || context.looks_where_plugins_are(path))
+    !of_another && context.calls(node, plugin) != Some(false)
 }
 
 fn from_listing(node: &str, files: &[FileEntry], texts: &[Hanging<'_>]) -> Option<Finding> {

@@ -212,8 +212,15 @@ fn finding(
         matches!(cause, TextCause::NotInitialized | TextCause::KubeconfigMissing)
     });
     for node in nodes {
-        let source = format!("{node}: {}", context.config_dir());
-        finding.evidence.push(Evidence::new(source, fault.text.clone()));
+        let listing = context.config_files(node).and_then(|facts| facts.cni_config_dir.as_ref());
+        let names: Vec<&str> = listing
+            .known()
+            .into_iter()
+            .flat_map(|all| all.iter())
+            .map(|it| it.name.as_str())
+            .collect();
+        let source = format!("{node}: ls {}", context.config_dir());
+        finding.evidence.push(Evidence::new(source, names.join(" ")));
         finding.evidence.extend(texts.get(node).into_iter().flat_map(quote));
         if remedy.is_some_and(|it| it != RemedyName::RestartCalicoNode) {
             let why = context.calico_node_can_start(node).err();

@@ -1,5 +1,7 @@
 //! CAL-CNI-001.
 
+use jiff::SignedDuration;
+
 use super::runtime_looks_elsewhere::configured_elsewhere;
 use crate::calico::names::CONFLIST_NAME;
 use crate::checks::Context;
@@ -9,6 +11,9 @@ use crate::slim::{Node, NodeCondition};
 use crate::snapshot::{FileEntry, Gap, GapReason, Known};
 
 const CODE: Code = Code("CAL-CNI-001");
+
+/// The kubelet looks at its node every 10 s and reports at once what has changed; the runtime notices a file in less.
+const REPORT: SignedDuration = SignedDuration::from_secs(20);
 
 /// What containerd and CRI-O say when no configuration is loaded.
 const SIGNATURES: [&str; 3] =
@@ -52,6 +57,12 @@ fn run(context: &Context<'_>, out: &mut Findings) {
         if reads_nonsense_first(context, name) || configured_elsewhere(context, name).is_some() {
             continue;
         }
+        if condition.is_some_and(|it| was_just_written(context, name, it)) {
+            let why = "the configuration was written a moment ago, and the kubelet has not reported since";
+            let what = format!("nodes/{name}/probe.txt#ls-cni-net.d");
+            out.not_judged(CODE, name, Gap::new(what, GapReason::NotAsked, why));
+            continue;
+        }
         if context.running_calico_node(name).is_none() && !is_lost(context, name) {
             let why = "calico-node does not run there, so the file was perhaps never written";
             let what = format!("nodes/{name}/probe.txt");
@@ -79,6 +90,18 @@ fn is_bare(context: &Context<'_>, node: &str) -> bool {
 /// True when pods had a network there, and calico-node will not come up to write the file again.
 fn is_lost(context: &Context<'_>, node: &str) -> bool {
     context.calico_node_can_start(node).is_err() && context.has_had_a_network(node)
+}
+
+/// True when a configuration is younger than the kubelet's last report, and the next report is due any moment.
+fn was_just_written(context: &Context<'_>, node: &str, condition: &NodeCondition) -> bool {
+    let listing = context.config_files(node).and_then(|facts| facts.cni_config_dir.as_ref());
+    let files = listing.known().into_iter().flat_map(|all| all.iter());
+    let newest = files.filter(|it| is_configuration(it)).filter_map(|it| it.modified).max();
+    let reported = condition.last_heartbeat_time.max(condition.last_transition_time);
+    newest.is_some_and(|newest| {
+        reported.is_some_and(|reported| reported < newest)
+            && context.now.duration_since(newest) < REPORT
+    })
 }
 
 /// True when the file that the runtime reads first is of no use to it: then it takes none of the others either.

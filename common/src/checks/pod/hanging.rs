@@ -209,9 +209,11 @@ fn is_disproved(context: &Context<'_>, node: &str, cause: &TextCause) -> bool {
         TextCause::CertificateNotTrusted => trusts_the_server(context, node),
         TextCause::PluginMissing { plugin, path } => {
             let facts = context.plugins(node);
+            let there =
+                facts.known().is_some_and(|files| files.iter().any(|file| &file.name == plugin));
             // A runtime that looks elsewhere does not see what is there now.
-            context.looks_where_plugins_are(path)
-                && facts.known().is_some_and(|files| files.iter().any(|file| &file.name == plugin))
+            there && context.looks_where_plugins_are(path)
+                || context.calls(node, plugin) == Some(false)
         }
         TextCause::NotInitialized => is_ready(context, node),
         TextCause::DatastoreLocked => context.datastore_is_ready() == Some(true),

@@ -119,7 +119,8 @@ fn verifications(node: &str, pod: &Pod, owner: &DaemonSet, need: &Need<'_>) -> V
     if asks("CAL-CNI-006") {
         conditions.push(Condition::CniCredentialsAccepted { node: node() });
     }
-    if asks("CAL-CNI-001") {
+    // The kubelet reports within 10 s what has changed; until then the node looks as it did.
+    if ["CAL-CNI-001", "CAL-CNI-002", "CAL-CNI-003"].into_iter().any(asks) {
         conditions.push(Condition::NodeNetworkReady { node: node() });
     }
     conditions
