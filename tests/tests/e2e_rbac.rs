@@ -4,8 +4,8 @@
 #![cfg(all(unix, feature = "e2e"))]
 
 use serde_json::Value;
-use tests::story::{Doctor, NODE, Story, demand};
-use tests::testbed::{Error, Fault, Testbed};
+use tests::story::{Doctor, Files, NODE, Story, demand, remove_backups};
+use tests::testbed::{Error, Fault, Foreign, Testbed};
 
 const USER: &str = "jane";
 
@@ -88,4 +88,84 @@ fn the_printed_role_is_enough_to_repair() -> Result<(), Error> {
 /// Asked for only where both API groups of Calico are served.
 fn is_for_migrations(rule: &Value) -> bool {
     rule["apiGroups"][0] == "apiextensions.k8s.io"
+}
+
+/// `fix` and `undo` under their roles on a host; then without each rule that they need there. What may not be done is said,
+/// and nothing is changed and nothing left.
+#[test]
+fn the_printed_roles_are_needed_to_work_on_hosts() -> Result<(), Error> {
+    let Some(testbed) = Testbed::for_test("roles of fix and undo")? else { return Ok(()) };
+    let _lock = testbed.lock_cluster()?;
+    let node = testbed.node(NODE)?.clone();
+    let _fault = testbed.foreign_conflist(&node, Foreign::Uninstalled)?;
+    let doctor = Doctor::new(&testbed)?;
+    let before = Files::of(&node)?;
+    {
+        let (_role, printed) = grant(&testbed, &doctor, "fix")?;
+        let fix = ["fix", "--yes", "--as", USER];
+        without_each(&testbed, &doctor, &printed, &fix, || {
+            let changed = before.differing(&Files::of(&node)?);
+            demand(changed.is_empty(), "nothing was changed", &changed)
+        })?;
+        let ran = doctor.run(&fix)?;
+        demand(ran.code == 0, "the role of fix is enough", &ran)?;
+    }
+    let repaired = Files::of(&node)?;
+    demand(repaired != before, "fix worked on the host", &())?;
+    let (_role, printed) = grant(&testbed, &doctor, "undo")?;
+    let undo = ["undo", "last", "--yes", "--as", USER];
+    without_each(&testbed, &doctor, &printed, &undo, || {
+        demand(Files::of(&node)? == repaired, "nothing was taken back", &())
+    })?;
+    let ran = doctor.run(&undo)?;
+    demand(ran.code == 0, "the role of undo is enough", &ran)?;
+    demand(Files::of(&node)? == before, "every byte is as it was", &())?;
+    remove_backups(&node)
+}
+
+/// Runs a command under a role without one rule, for each rule without which nothing can be changed on a host.
+fn without_each(
+    testbed: &Testbed,
+    doctor: &Doctor,
+    printed: &str,
+    command: &[&str],
+    untouched: impl Fn() -> Result<(), Error>,
+) -> Result<(), Error> {
+    let role = printed.split("---\n").next().unwrap_or_default();
+    let role: Value = common::yaml::from_str(role)
+        .map_err(|error| Error::Odd { what: "the role".into(), why: error.to_string() })?;
+    let rules = role["rules"].as_array().cloned().unwrap_or_default();
+    let mut tried = 0;
+    for (n, rule) in rules.iter().enumerate().filter(|(_, rule)| is_for_changes(rule)) {
+        let mut less = role.clone();
+        if let Some(rules) = less["rules"].as_array_mut() {
+            rules.remove(n);
+        }
+        testbed.apply(&less.to_string())?;
+        let ran = doctor.run(command)?;
+        let told = ran.stderr.contains("forbidden") || ran.stderr.contains("may not");
+        let what = format!("without {rule} {} says that it may not", command[0]);
+        demand(ran.code != 0 && told, &what, &ran)?;
+        untouched()?;
+        nothing_but_roles(testbed)?;
+        tried += 1;
+    }
+    demand(tried >= 3, "the Lease and the pods have rules", &rules)?;
+    testbed.apply(&role.to_string())
+}
+
+/// The Lease, pods on nodes, and commands in them. Logs and kubelets' Leases are for when those fail.
+fn is_for_changes(rule: &Value) -> bool {
+    let has = |key: &str, word: &str| {
+        rule[key].as_array().is_some_and(|words| words.iter().any(|it| it == word))
+    };
+    (has("resources", "leases") && (has("verbs", "create") || has("verbs", "update")))
+        || (has("resources", "pods") && has("verbs", "create"))
+}
+
+/// No pod and no Lease of ours.
+fn nothing_but_roles(testbed: &Testbed) -> Result<(), Error> {
+    let label = "app.kubernetes.io/managed-by=kubectl-calico";
+    let left = testbed.kubectl(&["get", "pods,leases", "-A", "-l", label, "-o", "name"])?;
+    demand(left.trim().is_empty(), "no pod and no Lease of ours", &left)
 }

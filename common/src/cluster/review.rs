@@ -19,6 +19,8 @@ pub struct Question {
     pub subresource: String,
     /// Namespace; empty for all.
     pub namespace: String,
+    /// Name of one object; empty for all.
+    pub name: String,
 }
 
 impl Cluster {
@@ -54,6 +56,7 @@ impl Cluster {
                 "resource": question.resource,
                 "subresource": question.subresource,
                 "namespace": question.namespace,
+                "name": question.name,
             } },
         });
         let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{NAME, NAMESPACE};
-use crate::cluster::{ApiError, Cluster, Write};
+use crate::cluster::{ApiError, Cluster, Question, Write};
 use crate::plan::ObjectRef;
 
 /// Keeps one Lease. Every method ends by itself within a limit of time.
@@ -52,6 +52,26 @@ impl ClusterLease {
     pub fn new(cluster: &Cluster, field_manager: &'static str) -> Self {
         Self { cluster: cluster.clone(), field_manager }
     }
+
+    /// Who may make the Lease but neither renew nor delete it would leave it behind, and be without it after 30 s.
+    async fn must_be_allowed(&self, verb: &str) -> Result<(), ApiError> {
+        let question = Question {
+            verb: verb.to_owned(),
+            group: "coordination.k8s.io".to_owned(),
+            resource: "leases".to_owned(),
+            namespace: NAMESPACE.to_owned(),
+            name: NAME.to_owned(),
+            ..Question::default()
+        };
+        match self.cluster.can_i(&question).await {
+            Ok(false) => Err(ApiError::Forbidden {
+                attempted: format!("{verb} leases.coordination.k8s.io {NAMESPACE}/{NAME}"),
+                message: "the API server says that you may not".to_owned(),
+            }),
+            // Where nobody answers, trying tells.
+            Ok(true) | Err(_) => Ok(()),
+        }
+    }
 }
 
 impl LeaseStore for ClusterLease {
@@ -60,6 +80,9 @@ impl LeaseStore for ClusterLease {
     }
 
     async fn create(&self, lease: &Value) -> Result<Value, ApiError> {
+        for verb in ["update", "delete"] {
+            self.must_be_allowed(verb).await?;
+        }
         self.cluster.create(&object(), lease, Write::by(self.field_manager)).await
     }
 
