@@ -77,6 +77,44 @@ fn without_cluster_information_exactly_the_stuck_ones_are_freed() -> Result<(), 
     pods.wait_running(&["comer", "keeper-1", "keeper-2"])
 }
 
+/// The network works, but these sandboxes' addresses cannot be released, and somebody has deleted their pods by force.
+#[test]
+fn orphaned_sandboxes_are_freed_and_no_others() -> Result<(), Error> {
+    let Some(testbed) = Testbed::for_test("orphaned sandboxes")? else { return Ok(()) };
+    let _lock = testbed.lock_cluster()?;
+    let doctor = Doctor::new(&testbed)?;
+    let pods = Pods::new(&testbed, "orphaned")?;
+    let node = testbed.node(NODE)?;
+    FORCED.iter().chain(&["keeper-2"]).try_for_each(|name| pods.create(name, NODE))?;
+    pods.wait_running(&[&FORCED[..], &["keeper-2"]].concat())?;
+    let (fault, orphans) = testbed.orphan_sandboxes(node, "orphaned", &FORCED)?;
+    wait_every("the check names the orphans", ORPHANED, Duration::from_secs(5), || {
+        let (code, report) = doctor.check(&["--probe"]).map_err(|error| error.to_string())?;
+        let [root] = &report.roots[..] else { return Err(format!("{code} {report:?}")) };
+        let names = &root.finding.subject.names;
+        let all = orphans.iter().all(|it| names.iter().any(|name| name.ends_with(&it.id)));
+        let met = root.finding.code == "CAL-POD-003" && names.len() == orphans.len() && all;
+        if met { Ok(()) } else { Err(format!("{code} {report:?}")) }
+    })?;
+    let before = Host::of(node)?;
+    let ran = doctor.run(&["fix", "--dry-run", "CAL-POD-003"])?;
+    demand(ran.code == 0, "a dry run prints the plan", &ran)?;
+    let stays = wait_until("nothing goes by itself", Duration::from_secs(30), || {
+        let now = Host::of(node).map_err(|error| error.to_string())?;
+        if now == before { Err("as before".to_owned()) } else { Ok(now) }
+    });
+    demand(stays.is_err(), "control: without a repair nothing changes for 30 s", &stays)?;
+    let began = Instant::now();
+    let ran = doctor.run(&["fix", "--yes", "CAL-POD-003"])?;
+    demand(ran.code == 0, "fix --yes exits 0", &ran)?;
+    println!("orphans: freed after {} s", began.elapsed().as_secs());
+    exactly_these_went(node, &before, &orphans)?;
+    let (code, report) = doctor.check(&["--probe", "--fail-on", "warning"])?;
+    demand(code == 0 && report.roots.is_empty(), "check finds nothing", &(code, &report))?;
+    nothing_of_ours(&testbed)?;
+    fault.undo()
+}
+
 fn sandboxes(
     testbed: &Testbed,
     pods: &Pods<'_>,
