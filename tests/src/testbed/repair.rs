@@ -38,6 +38,7 @@ impl Testbed {
                 touched = true;
             }
         }
+        touched |= calico_node_field(self, node, "{.items[*].status.phase}")? != "Running";
         if touched || !has_good_credentials(node)? {
             self.restart_calico_node(node)?;
         }
