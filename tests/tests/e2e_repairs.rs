@@ -19,7 +19,7 @@ struct Case {
     name: &'static str,
     /// Code of the one error.
     code: &'static str,
-    /// Flags of the check that names it.
+    /// Flags of the check that names it, and that finds nothing after the repair.
     flags: &'static [&'static str],
     /// The file that the repair itself changes on the host, so that it can be taken back; none if calico-node does.
     changed: Option<&'static str>,
@@ -32,8 +32,9 @@ fn tell(
     let Some(testbed) = Testbed::for_test(case.name)? else { return Ok(()) };
     let _lock = testbed.lock_cluster()?;
     let node = testbed.node(NODE)?.clone();
-    let mut story = Story::with_faults(&testbed, case.name, || faults(&testbed, &node))?;
-    story.is_diagnosed_as(case.code, &[NODE], case.flags)?;
+    let mut story =
+        Story::with_faults(&testbed, case.name, || faults(&testbed, &node))?.looking(case.flags);
+    story.is_diagnosed_as(case.code, &[NODE])?;
     let before = Files::of(&node)?;
     let failed = story.control(CONTROL)?;
     println!("{}: control: {}", case.name, failed.lines().next().unwrap_or_default());

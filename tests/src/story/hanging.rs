@@ -27,6 +27,8 @@ pub struct Expected {
 /// The story, told so far that the pods hang.
 #[derive(Debug)]
 pub struct Story<'a> {
+    /// Flags of the check that is to find nothing after the repair.
+    look: &'static [&'static str],
     /// What is broken. It ends before the pods do: they could not go.
     faults: Vec<Fault>,
     /// The testbed.
@@ -74,7 +76,13 @@ impl<'a> Story<'a> {
         }
         pods.wait_hanging(&CREATING, &DELETED)?;
         let before = pods.snapshot()?;
-        Ok(Self { faults, testbed, doctor, pods, before })
+        Ok(Self { look: &[], faults, testbed, doctor, pods, before })
+    }
+
+    /// Lets every check of this story look with these flags.
+    #[must_use]
+    pub fn looking(self, look: &'static [&'static str]) -> Self {
+        Self { look, ..self }
     }
 
     /// Undoes what is left of the faults; says if that fails.
@@ -84,20 +92,15 @@ impl<'a> Story<'a> {
 
     /// The doctor names exactly one root, of the right cause, on exactly the right nodes, with exactly the pods that hang.
     pub fn is_diagnosed(&self, expected: &Expected) -> Result<Report, Error> {
-        let report = self.is_diagnosed_as("CAL-CNI-006", expected.nodes, &[])?;
+        let report = self.is_diagnosed_as("CAL-CNI-006", expected.nodes)?;
         let wanted = format!("CAL-CNI-006 {} {}", expected.cause, expected.nodes.join(","));
         demand(report.summary() == [wanted.clone()], &format!("one root: {wanted}"), &report)?;
         Ok(report)
     }
 
-    /// A check with these flags names one error, of this code on these nodes, and below it exactly the pods that hang.
-    pub fn is_diagnosed_as(
-        &self,
-        code: &str,
-        nodes: &[&str],
-        flags: &[&str],
-    ) -> Result<Report, Error> {
-        let (exit, report) = self.doctor.check(flags)?;
+    /// A check names one error, of this code on these nodes, and below it exactly the pods that hang.
+    pub fn is_diagnosed_as(&self, code: &str, nodes: &[&str]) -> Result<Report, Error> {
+        let (exit, report) = self.doctor.check(self.look)?;
         demand(exit == 3, "check exits 3", &(exit, &report))?;
         let grave: Vec<_> = report.roots.iter().filter(|root| root.finding.is_grave()).collect();
         let met =
@@ -133,7 +136,7 @@ impl<'a> Story<'a> {
             let same = now.get(name) == self.before.get(name);
             demand(same, &format!("{name} was not touched"), &now.get(name))?;
         }
-        let (code, report) = self.doctor.check(&[])?;
+        let (code, report) = self.doctor.check(self.look)?;
         demand(code == 0 && report.grave().is_empty(), "check exits 0", &(code, &report))
     }
 
