@@ -11,6 +11,7 @@ use crate::calico::names::{
     ROOT_CA_CONFIG_MAP, V3_GROUP,
 };
 use crate::cluster::{ApiError, Cluster, ListRequest};
+use crate::node::pod::NodePodError;
 use crate::snapshot::{
     Gap, GapReason, Known, RecordKey, Resource, Sink, Snapshot, SnapshotBuilder,
 };
@@ -35,6 +36,17 @@ pub struct Outcome {
     pub unreachable: Option<ApiError>,
     /// Nodes on which the probe was run.
     pub probed: usize,
+    /// Hosts that were to be looked at and could not be, sorted by node.
+    pub missed: Vec<MissedHost>,
+}
+
+/// A host that was to be looked at, and what stood in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissedHost {
+    /// The node.
+    pub node: String,
+    /// Why.
+    pub why: NodePodError,
 }
 
 /// Reads what is wanted from a living cluster and pours it into `sink`: records and gaps, in a stable order. It creates
@@ -72,7 +84,7 @@ async fn collect(
     if let Some(error) = version.error.clone().filter(ApiError::is_fatal) {
         version.pour(sink);
         progress.done();
-        return Outcome { unreachable: Some(error), probed: 0 };
+        return Outcome { unreachable: Some(error), ..Outcome::default() };
     }
     // A second picture, of lists only, tells what else to ask.
     let mut draft = Draft { sink, builder: SnapshotBuilder::new() };
@@ -90,14 +102,16 @@ async fn collect(
     }
     not_served(want, groups, sink);
     let mut probed = 0;
+    let mut missed = Vec::new();
     if want.probes {
-        for answer in probes::run(cluster, &seen, hosts, progress).await {
+        for mut answer in probes::run(cluster, &seen, hosts, progress).await {
             probed += usize::from(answer.text.is_some());
+            missed.extend(answer.missed.take());
             answer.pour(sink);
         }
     }
     progress.done();
-    Outcome { unreachable: None, probed }
+    Outcome { unreachable: None, probed, missed }
 }
 
 /// Pours into the caller's sink and into a picture of our own.

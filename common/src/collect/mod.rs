@@ -22,7 +22,7 @@ mod tests;
 mod want;
 
 pub use hosts::{HostProbes, Which};
-pub use live::{Outcome, collect_live, collect_with_hosts};
+pub use live::{MissedHost, Outcome, collect_live, collect_with_hosts};
 pub use nodes::{ALL_NODES_LIMIT, SAMPLE};
 pub use progress::{Progress, Quiet, Spinner};
 pub use tee::Tee;

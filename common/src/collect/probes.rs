@@ -6,7 +6,7 @@ use futures::stream::{self, StreamExt};
 
 use super::merge::merge;
 use super::nodes::{self, Target};
-use super::{HostProbes, Progress};
+use super::{HostProbes, MissedHost, Progress};
 use crate::cluster::{ApiError, Cluster};
 use crate::node;
 use crate::node::pod::NodePodError;
@@ -23,6 +23,8 @@ pub(super) struct ProbeAnswer {
     pub(super) text: Option<Record>,
     /// What is missing, and why.
     gaps: Vec<Gap>,
+    /// The host that was to be looked at, and was not. Windows and virtual nodes have none.
+    pub(super) missed: Option<MissedHost>,
 }
 
 impl ProbeAnswer {
@@ -87,6 +89,10 @@ fn answer(
     outside: Option<Result<(Vec<u8>, String), NodePodError>>,
 ) -> ProbeAnswer {
     let mut gaps = Vec::new();
+    let missed = match &outside {
+        Some(Err(NodePodError::Unsuitable { .. }) | Ok(_)) | None => None,
+        Some(Err(why)) => Some(MissedHost { node: name.to_owned(), why: why.clone() }),
+    };
     let text = match (inside, outside) {
         (Ok((inside, agent)), Some(Ok((outside, pod)))) => {
             Some((merge(&inside, &outside), format!("{agent} and {pod}")))
@@ -115,7 +121,7 @@ fn answer(
         from: Provenance::Exec(from),
         extent: Extent::default(),
     });
-    ProbeAnswer { text, gaps }
+    ProbeAnswer { text, gaps, missed }
 }
 
 async fn through_calico_node(cluster: &Cluster, name: &str, pod: &Pod) -> Told {

@@ -109,7 +109,8 @@ pub async fn start(matches: ArgMatches, invocation: Invocation) -> Result<Exit, 
         connection,
         program: invocation.name,
     };
-    let ended = dispatch(&session, &check, verb, output.output.as_deref()).await;
+    // Boxed: the futures of all verbs together are large.
+    let ended = Box::pin(dispatch(&session, &check, verb, output.output.as_deref())).await;
     if let Err(failure) = &ended {
         session.document(failure)?;
     }

@@ -62,6 +62,7 @@ pub(crate) async fn run(
         return Ok(exit);
     }
     writer.finish(taken, TOOL).map_err(look::bundle_failure)?;
+    look.tell_missed(session);
     let roots = look.diagnosis.roots.len();
     session.printer.talk(&format!(
         "Wrote {}. Tokens, keys and passwords are not in it; names and addresses are. Root causes in it: {roots}.\nRead it anywhere: {} check --bundle {}",

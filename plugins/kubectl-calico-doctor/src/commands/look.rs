@@ -8,10 +8,12 @@ use common::bundle;
 use common::checks::diagnose;
 use common::cli::{Exit, FailOn, Failure, Kind, OutputFormat, interrupted, verdict};
 use common::cluster::{ApiError, Cluster};
-use common::collect::{HostProbes, Outcome, Spinner, Want, collect_live, collect_with_hosts};
+use common::collect::{
+    HostProbes, MissedHost, Outcome, Spinner, Want, collect_live, collect_with_hosts,
+};
 use common::findings::{Diagnosis, Severity};
 use common::report::v1::Report;
-use common::report::{TextOptions, json, text, yaml};
+use common::report::{TextOptions, escape, json, text, yaml};
 use common::snapshot::{Sink, Snapshot, SnapshotBuilder};
 
 use crate::Session;
@@ -24,7 +26,12 @@ pub(crate) struct Look {
     seconds: f64,
     /// Why the API server could not be asked at all.
     unreachable: Option<ApiError>,
+    /// Hosts that the user wanted to be looked at and that could not be.
+    missed: Vec<MissedHost>,
 }
+
+/// Hosts whose obstacles are told one by one.
+const TOLD: usize = 10;
 
 /// Sets up the connection; nothing is asked yet.
 pub(crate) async fn connect(session: &Session) -> Result<Cluster, Failure> {
@@ -54,6 +61,7 @@ pub(crate) async fn at_cluster_and_hosts(
     mention_clock(session, cluster);
     let mut look = judge(builder.finish(cluster.now()), None, started);
     look.unreachable = outcome.unreachable;
+    look.missed = outcome.missed;
     Ok(look)
 }
 
@@ -106,7 +114,11 @@ pub(crate) fn at_bundle(path: &Path) -> Result<Look, Failure> {
 
 /// Judges what was poured into a builder by the caller.
 pub(crate) fn judged(snapshot: Snapshot, outcome: Outcome) -> Look {
-    Look { unreachable: outcome.unreachable, ..judge(snapshot, None, Instant::now()) }
+    Look {
+        unreachable: outcome.unreachable,
+        missed: outcome.missed,
+        ..judge(snapshot, None, Instant::now())
+    }
 }
 
 fn judge(snapshot: Snapshot, bundle: Option<PathBuf>, started: Instant) -> Look {
@@ -117,6 +129,7 @@ fn judge(snapshot: Snapshot, bundle: Option<PathBuf>, started: Instant) -> Look 
         bundle,
         seconds: started.elapsed().as_secs_f64(),
         unreachable: None,
+        missed: Vec::new(),
     }
 }
 
@@ -143,10 +156,28 @@ impl Look {
         self.exit_of(&self.diagnosis, fail_on)
     }
 
-    /// The exit code of `diagnosis`, a part of what was seen. Without the API server nothing was seen.
+    /// The exit code of `diagnosis`, a part of what was seen. Without the API server nothing was seen, and without a host
+    /// that was asked for not everything.
     pub(crate) fn exit_of(&self, diagnosis: &Diagnosis, fail_on: FailOn) -> Exit {
         let exit = verdict(diagnosis, fail_on);
+        let exit = if self.missed.is_empty() { exit } else { exit.or(Exit::Incomplete) };
         if self.unreachable.is_some() { exit.or(Exit::Error) } else { exit }
+    }
+
+    /// Says which hosts could not be looked at, and what can be done about it.
+    pub(crate) fn tell_missed(&self, session: &Session) {
+        let mut hints: Vec<&str> = Vec::new();
+        for MissedHost { node, why } in self.missed.iter().take(TOLD) {
+            let line = format!("{node} could not be looked at from its host: {why}");
+            session.printer.talk(&escape(&line));
+            hints.extend(why.hint().filter(|hint| !hints.contains(hint)));
+        }
+        if self.missed.len() > TOLD {
+            session.printer.talk(&format!("… and {} more nodes", self.missed.len() - TOLD));
+        }
+        for hint in hints {
+            session.printer.talk(&format!("hint: {hint}"));
+        }
     }
 
     /// The report as data.
@@ -169,6 +200,7 @@ impl Look {
             }
         };
         session.printer.data(&document)?;
+        self.tell_missed(session);
         if let Some(hint) = self.unreachable.as_ref().and_then(ApiError::hint) {
             session.printer.talk(&format!("hint: {hint}"));
         }
