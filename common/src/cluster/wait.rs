@@ -44,12 +44,29 @@ impl Cluster {
         &self,
         object: &ObjectRef,
         limit: Duration,
+        decide: impl FnMut(Option<&Value>) -> Option<T>,
+    ) -> Result<Option<T>, ApiError> {
+        self.wait_since(object, None, limit, decide).await
+    }
+
+    /// As [`Self::wait_for`], beginning at an object that was `seen` already, e.g. in the answer to its creation.
+    ///
+    /// # Errors
+    /// As [`Self::wait_for`].
+    pub async fn wait_since<T>(
+        &self,
+        object: &ObjectRef,
+        mut seen: Option<Value>,
+        limit: Duration,
         mut decide: impl FnMut(Option<&Value>) -> Option<T>,
     ) -> Result<Option<T>, ApiError> {
         let end = Instant::now() + limit;
         let watching = async {
             loop {
-                let found = self.get_json(object).await?;
+                let found = match seen.take() {
+                    Some(seen) => Some(seen),
+                    None => self.get_json(object).await?,
+                };
                 if let Some(decision) = decide(found.as_ref()) {
                     return Ok(decision);
                 }

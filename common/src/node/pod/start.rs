@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::facts::{self, NodeFacts};
 use super::image;
@@ -150,22 +151,24 @@ impl Inner {
         };
         let manager = &self.options.field_manager;
         let made = self.ledger.create(&self.cluster, object.clone(), order.pod(), manager).await;
-        match made {
-            Ok(_) => {}
+        let made = match made {
+            Ok(made) => made,
             Err(NodePodError::Api(error)) => return Err(obstacle::of_creation(&error, attempt)),
             Err(error) => return Err(Obstacle { error, way: obstacle::Way::None }),
-        }
-        self.wait(node, object, attempt, limit, decide).await
+        };
+        self.wait(node, object, made, attempt, limit, decide).await
     }
 
     async fn wait<T>(
         &self,
         node: &str,
         object: &ObjectRef,
+        made: Value,
         attempt: &Attempt,
         limit: Option<Duration>,
         decide: Decide<T>,
     ) -> Result<T, Obstacle> {
+        let mut made = Some(made);
         let pulls = matches!(self.options.image, super::ImageChoice::Named(_));
         let limit = limit.unwrap_or(if pulls { PULL_LIMIT } else { START_LIMIT });
         let began = Instant::now();
@@ -176,17 +179,19 @@ impl Inner {
             let left = limit.saturating_sub(began.elapsed());
             let decided = self
                 .cluster
-                .wait_for(object, LOOK.min(left), |found| match found.map(Pod::deserialize) {
-                    None => Some(Err(none(NodePodError::Gone {
-                        node: node.to_owned(),
-                        why: "it was deleted".to_owned(),
-                    }))),
-                    Some(Ok(pod)) => {
-                        let decided = decide(&pod, node);
-                        last = Some(pod);
-                        decided
+                .wait_since(object, made.take(), LOOK.min(left), |found| {
+                    match found.map(Pod::deserialize) {
+                        None => Some(Err(none(NodePodError::Gone {
+                            node: node.to_owned(),
+                            why: "it was deleted".to_owned(),
+                        }))),
+                        Some(Ok(pod)) => {
+                            let decided = decide(&pod, node);
+                            last = Some(pod);
+                            decided
+                        }
+                        Some(Err(_)) => None,
                     }
-                    Some(Err(_)) => None,
                 })
                 .await
                 .map_err(|error| none(NodePodError::Api(error)))?;
