@@ -94,9 +94,7 @@ impl Artefacts {
         let name =
             |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let crictl = self.crictl.parent().unwrap_or(&self.crictl);
-        [&self.programs, &self.rootfs, &self.standins, crictl, &self.images]
-            .map(|path| name(path))
-            .join(" ")
+        [&self.programs, &self.rootfs, &self.standins, crictl, &self.images].map(name).join(" ")
     }
 
     fn build_images(&self, folder: &Path) -> Result<(), Error> {
