@@ -389,7 +389,8 @@ probe_host() {
     section ip-netns-ids ip -j netns list-id
     section_by runtime-config runtime_config
     section_by crictl-pods cri_json pods
-    section_by crictl-ps cri_json ps -a
+    # A runtime that did not answer once is not asked again.
+    [ "$rc" = 124 ] || section_by crictl-ps cri_json ps -a
     section_by unit-kubelet unit kubelet k3s k3s-agent rke2-server rke2-agent k0scontroller k0sworker
     section_by unit-containerd unit containerd crio docker cri-docker
     section_by kubelet-healthz kubelet_healthz

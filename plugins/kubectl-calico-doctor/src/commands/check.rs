@@ -12,7 +12,7 @@ use crate::Session;
 
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 pub(crate) struct CheckFlags {
-    /// Diagnose this bundle (a folder, .tar.gz or .tgz) instead of a cluster
+    /// Diagnose this bundle (a folder, .tar.gz or .tgz), or what the script of --print-script printed on a node, instead of a cluster
     #[arg(long, value_name = "PATH", conflicts_with = "probe")]
     bundle: Option<PathBuf>,
     /// From which severity on the exit code says so
