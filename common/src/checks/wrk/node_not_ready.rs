@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use crate::checks::Context;
 use crate::findings::{Cause, Code, Confidence, Evidence, Finding, Findings, Severity, Subject};
-use crate::slim::{ContainerStatus, Event, Pod};
+use crate::slim::{ContainerStatus, Event, Pod, StateDetail};
 use crate::snapshot::{AgentHealth, Known};
 
 const CODE: Code = Code("CAL-WRK-001");
@@ -96,10 +96,11 @@ fn finding(context: &Context<'_>, node: &str, pod: &Pod) -> Finding {
 }
 
 fn reason(context: &Context<'_>, node: &str, pod: &Pod) -> (Cause, Confidence, Option<Evidence>) {
-    if let Some(waiting) = main_container(pod).and_then(|it| it.state.waiting.as_ref()) {
-        let text = format!("its container does not run: {}", waiting.reason);
-        let evidence = Evidence::new(format!("pod {}", pod.full_name()), waiting.message.clone());
-        return (Cause { key: "not-running", text }, Confidence::Certain, Some(evidence));
+    if let Some((container, waiting)) = waiting(pod) {
+        let text = format!("its container {container} does not run: {}", waiting.reason);
+        let evidence = (!waiting.message.is_empty())
+            .then(|| Evidence::new(format!("pod {}", pod.full_name()), &waiting.message));
+        return (Cause { key: "not-running", text }, Confidence::Certain, evidence);
     }
     if let Some(says) = felix_says(context, node) {
         let text = "Felix calls itself not ready".to_owned();
@@ -116,6 +117,17 @@ fn reason(context: &Context<'_>, node: &str, pod: &Pod) -> (Cause, Confidence, O
     }
     let text = "neither Felix nor an event says why".to_owned();
     (Cause { key: "not-known", text }, Confidence::Possible, None)
+}
+
+/// The container that keeps calico-node from running, and what it waits for: an init container that failed, if there is
+/// one, because then the main container only waits for that.
+fn waiting(pod: &Pod) -> Option<(&str, &StateDetail)> {
+    fn of(status: &ContainerStatus) -> Option<(&str, &StateDetail)> {
+        Some((&status.name, status.state.waiting.as_ref()?))
+    }
+    let inits = pod.status.init_container_statuses.iter();
+    let failed = inits.filter_map(of).find(|(_, waiting)| waiting.reason != "PodInitializing");
+    main_container(pod).and_then(of).map(|main| failed.unwrap_or(main))
 }
 
 fn felix_says(context: &Context<'_>, node: &str) -> Option<String> {
