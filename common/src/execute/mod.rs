@@ -21,6 +21,8 @@ mod sweep;
 mod take_back;
 
 #[cfg(test)]
+mod cluster_operations_tests;
+#[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
 mod host_crash_tests;
