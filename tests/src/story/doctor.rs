@@ -27,6 +27,9 @@ pub struct Ran {
     pub stderr: String,
 }
 
+/// Holds what a doctor in the background says.
+const SAID: &str = "said";
+
 /// A run may take this long; beyond it hangs.
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -64,16 +67,24 @@ impl Doctor {
         Ok(Ran { code: output.status.unwrap_or(-1), stdout: output.stdout, stderr: output.stderr })
     }
 
-    /// Starts it in the background, silent, with nothing to read.
+    /// What the doctor said that was last started in the background.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.state().join(SAID)).unwrap_or_default()
+    }
+
+    /// Starts it in the background, with nothing to read.
     pub fn spawn(&self, arguments: &[&str]) -> Result<Child, Error> {
+        let path = self.state().join(SAID);
+        let said = std::fs::File::create(path).map_err(|error| odd("a file", &error))?;
+        let also = said.try_clone().map_err(|error| odd("a file", &error))?;
         Command::new(&self.binary)
             .args(arguments)
             .env("KUBECONFIG", &self.kubeconfig)
             .env("XDG_STATE_HOME", self.state.path())
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stdout(said)
+            .stderr(also)
             .spawn()
             .map_err(|error| odd("starting the doctor", &error))
     }

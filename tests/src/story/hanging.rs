@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::report::Finding;
 use super::{Doctor, Pods, Report, Snapshot, nothing_of_ours};
 use crate::testbed::{Error, Fault, Testbed, wait_until};
 
@@ -27,8 +28,10 @@ pub struct Expected {
 /// The story, told so far that the pods hang.
 #[derive(Debug)]
 pub struct Story<'a> {
-    /// Flags of the check that is to find nothing after the repair.
+    /// Flags of its checks.
     look: &'static [&'static str],
+    /// Codes of errors that are no part of what is to be repaired, and that stay.
+    staying: &'static [&'static str],
     /// What is broken. It ends before the pods do: they could not go.
     faults: Vec<Fault>,
     /// The testbed.
@@ -76,13 +79,19 @@ impl<'a> Story<'a> {
         }
         pods.wait_hanging(&CREATING, &DELETED)?;
         let before = pods.snapshot()?;
-        Ok(Self { look: &[], faults, testbed, doctor, pods, before })
+        Ok(Self { look: &[], staying: &[], faults, testbed, doctor, pods, before })
     }
 
     /// Lets every check of this story look with these flags.
     #[must_use]
     pub fn looking(self, look: &'static [&'static str]) -> Self {
         Self { look, ..self }
+    }
+
+    /// Lets errors with these codes stay: nothing in this story repairs them.
+    #[must_use]
+    pub fn with_staying(self, staying: &'static [&'static str]) -> Self {
+        Self { staying, ..self }
     }
 
     /// Undoes what is left of the faults; says if that fails.
@@ -102,7 +111,7 @@ impl<'a> Story<'a> {
     pub fn is_diagnosed_as(&self, code: &str, nodes: &[&str]) -> Result<Report, Error> {
         let (exit, report) = self.doctor.check(self.look)?;
         demand(exit == 3, "check exits 3", &(exit, &report))?;
-        let grave: Vec<_> = report.roots.iter().filter(|root| root.finding.is_grave()).collect();
+        let grave: Vec<_> = report.roots.iter().filter(|root| self.counts(&root.finding)).collect();
         let met =
             grave.len() == 1 && grave[0].finding.code == code && grave[0].finding.nodes == nodes;
         demand(met, &format!("one error: {code} on {nodes:?}"), &report)?;
@@ -137,7 +146,13 @@ impl<'a> Story<'a> {
             demand(same, &format!("{name} was not touched"), &now.get(name))?;
         }
         let (code, report) = self.doctor.check(self.look)?;
-        demand(code == 0 && report.grave().is_empty(), "check exits 0", &(code, &report))
+        let is_well = !report.roots.iter().any(|root| self.counts(&root.finding));
+        let expected = if report.grave().is_empty() { 0 } else { 3 };
+        demand(is_well && code == expected, "check finds nothing more", &(code, &report))
+    }
+
+    fn counts(&self, finding: &Finding) -> bool {
+        finding.is_grave() && !self.staying.contains(&finding.code.as_str())
     }
 
     /// As long as a repair takes, without one: the same demands must fail. Returns what failed.
@@ -157,8 +172,13 @@ impl<'a> Story<'a> {
 
     /// `fix --yes` ends 0, what it promised is true, and nothing of ours remains.
     pub fn fix(&self) -> Result<Duration, Error> {
+        self.fix_codes(&[])
+    }
+
+    /// The same for findings with these codes.
+    pub fn fix_codes(&self, codes: &[&str]) -> Result<Duration, Error> {
         let began = Instant::now();
-        let ran = self.doctor.run(&["fix", "--yes"])?;
+        let ran = self.doctor.run(&[&["fix", "--yes"], codes].concat())?;
         let took = began.elapsed();
         demand(ran.code == 0, "fix --yes exits 0", &ran)?;
         self.is_repaired()?;

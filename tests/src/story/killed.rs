@@ -93,10 +93,10 @@ pub struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    /// Starts one.
-    pub fn fix(doctor: &'a Doctor) -> Result<Self, Error> {
+    /// Starts one, for findings with these codes.
+    pub fn fix(doctor: &'a Doctor, codes: &[&str]) -> Result<Self, Error> {
         let known = journals(doctor.state());
-        Ok(Self { doctor, child: doctor.spawn(&["fix", "--yes"])?, known })
+        Ok(Self { doctor, child: doctor.spawn(&[&["fix", "--yes"], codes].concat())?, known })
     }
 
     /// Its process.

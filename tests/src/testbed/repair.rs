@@ -13,7 +13,7 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// Removes what other faults, and a doctor that was killed, leave on a node.
-const LEFTOVERS: &str = r#"rm -f "$1" /etc/cni/net.d/00-kubectl-calico-*
+const LEFTOVERS: &str = r#"rm -f "$1" /etc/cni/net.d/*kubectl-calico-* /opt/cni/bin/*kubectl-calico-*
 [ ! -e "/sys/class/net/$2" ] || /usr/sbin/ip link delete "$2"
 rm -rf "$3""#;
 
