@@ -116,8 +116,8 @@ impl<'a> Bench<'a> {
         } else if step.starts_with("renew-cni-kubeconfig") {
             fs::read(path(CNI_KUBECONFIG)).is_ok_and(|now| now != broken.kubeconfig)
         } else {
-            let task = "/run/containerd/io.containerd.runtime.v2.task/k8s.io/";
-            !path(&format!("{task}{}", broken.orphan.id)).exists()
+            let sandboxes = "/var/lib/containerd/io.containerd.grpc.v1.cri/sandboxes";
+            !path(&format!("{sandboxes}/{}", broken.orphan.id)).exists()
         }
     }
 

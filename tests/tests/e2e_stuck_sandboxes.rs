@@ -43,7 +43,7 @@ fn without_cluster_information_exactly_the_stuck_ones_are_freed() -> Result<(), 
     ELSEWHERE.iter().chain(&LEAVERS).try_for_each(|name| pods.delete(name))?;
     pods.wait_hanging(&[], &[&ELSEWHERE[..], &LEAVERS[..]].concat())?;
     pods.kubectl(&[&["delete", "pod", "--force", "--grace-period=0"], &FORCED[..]].concat())?;
-    let report = wait_for_orphans(&doctor, &stuck[1])?;
+    let report = wait_for_orphans(&doctor, &stuck[1].sandboxes)?;
     // However quick that was: a minute after the fault nothing has gone by itself.
     wait_until("a minute is over", Duration::from_secs(70), || {
         if began.elapsed() >= Duration::from_secs(60) { Ok(()) } else { Err(String::new()) }
@@ -97,6 +97,7 @@ fn orphaned_sandboxes_are_freed_and_no_others() -> Result<(), Error> {
         if met { Ok(()) } else { Err(format!("{code} {report:?}")) }
     })?;
     let before = Host::of(node)?;
+    let orphans = Stuck::of(&testbed, node, orphans)?;
     let ran = doctor.run(&["fix", "--dry-run", "CAL-POD-003"])?;
     demand(ran.code == 0, "a dry run prints the plan", &ran)?;
     let stays = wait_until("nothing goes by itself", Duration::from_secs(30), || {
@@ -120,14 +121,14 @@ fn sandboxes(
     pods: &Pods<'_>,
     node: &Node,
     names: &[&str],
-) -> Result<Vec<Sandbox>, Error> {
+) -> Result<Stuck, Error> {
     let all = pods.snapshot()?;
     let mut found = Vec::new();
     for name in names {
         found.extend(testbed.sandboxes(node, &all[*name].uid)?);
     }
     demand(found.len() == names.len(), "one sandbox each", &found)?;
-    Ok(found)
+    Stuck::of(testbed, node, found)
 }
 
 /// Waits until a check calls them orphans, and sees that it names the pods that hang.
@@ -150,36 +151,53 @@ fn wait_for_orphans(doctor: &Doctor, stuck: &[Sandbox]) -> Result<Report, Error>
     })
 }
 
-fn still_stuck(pods: &Pods<'_>, hosts: &[Host; 2], stuck: &[Vec<Sandbox>; 2]) -> Result<(), Error> {
+fn still_stuck(pods: &Pods<'_>, hosts: &[Host; 2], stuck: &[Stuck; 2]) -> Result<(), Error> {
     let there = pods.snapshot()?;
     for name in ELSEWHERE.iter().chain(&LEAVERS) {
         let hangs = there.get(*name).is_some_and(|it| it.is_terminating);
         demand(hangs, &format!("{name} hangs"), &there.get(*name))?;
     }
     for (host, stuck) in hosts.iter().zip(stuck) {
-        let all = stuck.iter().all(|it| host.tasks.contains_key(&it.id));
+        let all = stuck.sandboxes.iter().all(|it| host.containers.contains(&it.id));
         demand(all, "their sandboxes are there", &(stuck, host))?;
     }
     Ok(())
 }
 
-/// The sandboxes are gone, with one network namespace and one link each; everything else is as it was.
-fn exactly_these_went(node: &Node, before: &Host, stuck: &[Sandbox]) -> Result<(), Error> {
-    let ids: Vec<&str> = stuck.iter().map(|it| it.id.as_str()).collect();
-    let (wanted, now) = (before.without(&ids), Host::of(node)?);
-    demand(wanted.tasks.len() + ids.len() == before.tasks.len(), "all of them ran", before)?;
+/// The sandboxes are gone, with what was in them, and one network namespace and one link each; everything else is as it was.
+fn exactly_these_went(node: &Node, before: &Host, stuck: &Stuck) -> Result<(), Error> {
+    let ids: Vec<&str> = stuck.sandboxes.iter().map(|it| it.id.as_str()).collect();
+    let contents: Vec<&str> = stuck.contents.iter().map(String::as_str).collect();
+    let (wanted, now) = (before.without(&ids, &contents), Host::of(node)?);
+    let all = ids.iter().all(|id| before.containers.contains(*id));
+    demand(all && before.links - wanted.links == ids.len(), "all of them were there", before)?;
     println!(
-        "{}: {} sandboxes: namespaces {} → {}, links {} → {}, other processes {} → {}",
+        "{}: {} sandboxes: namespaces {} → {}, links {} → {}, other containers {} → {}",
         node.name(),
         ids.len(),
         before.namespaces,
         now.namespaces,
         before.links,
         now.links,
-        wanted.tasks.len(),
-        now.tasks.len(),
+        wanted.containers.len(),
+        now.containers.len(),
     );
     demand(now == wanted, "exactly the stuck ones went", &(wanted, &now))?;
     let ours = our_files(node)?;
     demand(ours.is_empty(), "no file of ours", &ours)
+}
+
+/// Sandboxes that are to go, with what is in them.
+#[derive(Debug)]
+struct Stuck {
+    sandboxes: Vec<Sandbox>,
+    contents: Vec<String>,
+}
+
+impl Stuck {
+    fn of(testbed: &Testbed, node: &Node, sandboxes: Vec<Sandbox>) -> Result<Self, Error> {
+        let contents: Result<Vec<_>, _> =
+            sandboxes.iter().map(|it| testbed.containers_in(node, it)).collect();
+        Ok(Self { sandboxes, contents: contents?.concat() })
+    }
 }

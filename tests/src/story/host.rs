@@ -1,6 +1,6 @@
 //! A node's host, before and after: what a repair may have changed there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::demand;
@@ -21,7 +21,9 @@ pub struct Host {
     pub namespaces: usize,
     /// How many host sides of pods' links.
     pub links: usize,
-    /// Every sandbox and container that has a process: id, and that process.
+    /// Every sandbox and container, as the runtime lists them.
+    pub containers: BTreeSet<String>,
+    /// Those that have a process: id, and that process.
     pub tasks: BTreeMap<String, String>,
 }
 
@@ -33,6 +35,7 @@ impl Host {
             text.trim().parse().map_err(|_| Error::Odd { what: "a count".to_owned(), why: text })
         };
         let tasks = node.check(&["/usr/bin/ctr", "-n", "k8s.io", "tasks", "ls"])?;
+        let containers = node.check(&["/usr/bin/ctr", "-n", "k8s.io", "containers", "ls", "-q"])?;
         let task = |line: &str| {
             let mut words = line.split_whitespace();
             Some((words.next()?.to_owned(), words.next()?.to_owned()))
@@ -40,20 +43,22 @@ impl Host {
         Ok(Self {
             namespaces: count("ls /run/netns | grep -c '^cni-' || true")?,
             links: count("ls /sys/class/net | grep -c '^cali' || true")?,
+            containers: containers.lines().map(ToOwned::to_owned).collect(),
             tasks: tasks.lines().skip(1).filter_map(task).collect(),
         })
     }
 
-    /// The same without these sandboxes, each of which has one namespace and one link. Containers that ended with them, and
-    /// such as are made anew meanwhile by their owner, are named by the caller as well.
+    /// The same without these sandboxes, each of which has one namespace and one link, and without what ran in them.
     #[must_use]
-    pub fn without(&self, ids: &[&str]) -> Self {
+    pub fn without(&self, sandboxes: &[&str], contents: &[&str]) -> Self {
         let mut rest = self.clone();
-        let before = rest.tasks.len();
-        rest.tasks.retain(|id, _| !ids.contains(&id.as_str()));
-        let gone = before - rest.tasks.len();
-        rest.namespaces -= gone.min(rest.namespaces);
-        rest.links -= gone.min(rest.links);
+        let there = sandboxes.iter().filter(|id| self.containers.contains(**id)).count();
+        let gone =
+            |id: &String| sandboxes.contains(&id.as_str()) || contents.contains(&id.as_str());
+        rest.containers.retain(|id| !gone(id));
+        rest.tasks.retain(|id, _| !gone(id));
+        rest.namespaces = rest.namespaces.saturating_sub(there);
+        rest.links = rest.links.saturating_sub(there);
         rest
     }
 }

@@ -33,6 +33,11 @@ impl Testbed {
         Ok(ids.into_iter().map(|id| Sandbox { id, uid: uid.to_owned() }).collect())
     }
 
+    /// Ids of the containers in a sandbox, running or not.
+    pub fn containers_in(&self, node: &Node, sandbox: &Sandbox) -> Result<Vec<String>, Error> {
+        containers(node, &sandbox.uid, "container")
+    }
+
     /// From now on these pods' sandboxes cannot be stopped, though the node's network works: their CNI DEL fails.
     pub fn stick(
         &self,
