@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use super::demand;
 use crate::testbed::{
-    CNI_BINARY, CNI_KUBECONFIG, CONFLIST, Error, FOREIGN_CONFLIST, Node, Testbed,
+    CNI_BINARY, CNI_KUBECONFIG, CONFLIST, Error, FOREIGN_CONFLIST, Node, Testbed, wait_every,
+    wait_until,
 };
 
 /// Folders in which we may leave files.
@@ -14,8 +16,11 @@ const FOLDERS: [&str; 2] = ["/etc/cni/net.d", "/opt/cni/bin"];
 /// Files whose bytes a repair may change.
 const FILES: [&str; 4] = [CNI_KUBECONFIG, CONFLIST, CNI_BINARY, FOREIGN_CONFLIST];
 
+/// How long a node may take to come to rest.
+const REST: Duration = Duration::from_secs(30);
+
 /// Counts and names on a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Host {
     /// How many named network namespaces there are.
     pub namespaces: usize,
@@ -45,6 +50,35 @@ impl Host {
             links: count("ls /sys/class/net | grep -c '^cali' || true")?,
             containers: containers.lines().map(ToOwned::to_owned).collect(),
             tasks: tasks.lines().skip(1).filter_map(task).collect(),
+        })
+    }
+
+    /// Looks until two looks, two seconds apart, show the same: pods of ours that looked before may still be going.
+    pub fn settled(node: &Node) -> Result<Self, Error> {
+        let mut last = Self::of(node)?;
+        wait_every("the node comes to rest", REST, Duration::from_secs(2), || {
+            let now = Self::of(node).map_err(|error| error.to_string())?;
+            if last.runs_as(&now) {
+                Ok(now)
+            } else {
+                Err(format!("{:?}", std::mem::replace(&mut last, now)))
+            }
+        })
+    }
+
+    /// Whether the same processes run there, with as many namespaces and links. Remains of ended containers, which the kubelet
+    /// removes when it likes, are not compared.
+    pub fn runs_as(&self, other: &Self) -> bool {
+        self.namespaces == other.namespaces
+            && self.links == other.links
+            && self.tasks == other.tasks
+    }
+
+    /// Waits until it is as `wanted`, which pods of ours that are still going may delay.
+    pub fn becomes(node: &Node, wanted: &Self) -> Result<Self, Error> {
+        wait_until("the node is as it is to be", REST, || {
+            let now = Self::of(node).map_err(|error| error.to_string())?;
+            if now.runs_as(wanted) { Ok(now) } else { Err(format!("{now:?}, not {wanted:?}")) }
         })
     }
 
