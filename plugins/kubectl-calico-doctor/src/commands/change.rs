@@ -114,21 +114,40 @@ async fn under_lease(
         }
     };
     let own = !matches!(work, Work::Run(_));
-    match sweep_repairs(cluster, &work.plan().id, own).await {
+    sweep(session, cluster, work.plan(), own).await;
+    let hosts = NodeHosts::new(pods, &work.plan().id);
+    let operations = ClusterOperations::with_hosts(cluster, &hosts);
+    let outcome =
+        execute(session, &operations, (&mut journal, &lease.tenure(), stop), &work, consent).await;
+    release(session, lease).await;
+    outcome
+}
+
+/// Removes what runs that died left in the cluster, where nothing else is to be done: their node pods, and their Lease.
+pub(crate) async fn tidy(session: &Session, cluster: &Cluster, plan: &Plan) {
+    match take_lease(session, cluster, plan).await {
+        Ok(lease) => {
+            sweep(session, cluster, plan, false).await;
+            release(session, lease).await;
+        }
+        Err(failure) => session.printer.talk(&format!("warning: {}", failure.error)),
+    }
+}
+
+async fn sweep(session: &Session, cluster: &Cluster, plan: &Plan, own: bool) {
+    match sweep_repairs(cluster, &plan.id, own).await {
         Ok(0) => {}
         Ok(count) => session
             .printer
             .talk(&format!("Deleted {count} node pods that an earlier run had left.")),
         Err(error) => session.printer.talk(&format!("warning: {error}")),
     }
-    let hosts = NodeHosts::new(pods, &work.plan().id);
-    let operations = ClusterOperations::with_hosts(cluster, &hosts);
-    let outcome =
-        execute(session, &operations, (&mut journal, &lease.tenure(), stop), &work, consent).await;
+}
+
+async fn release(session: &Session, lease: Lease<ClusterLease>) {
     if let Err(error) = lease.release().await {
         session.printer.talk(&format!("warning: {error}; it expires within 30 s"));
     }
-    outcome
 }
 
 async fn execute(

@@ -11,6 +11,7 @@ use common::report::v1::FixReport;
 
 use super::{make_plan, print, remaining};
 use crate::Session;
+use crate::commands::change;
 use crate::commands::look::{self, Look};
 
 /// Pods whose cause is gone heal within 25 s; the kubelet's pauses may grow to half a minute before that.
@@ -40,6 +41,9 @@ pub(super) async fn settle(
         plan = make_plan(&look, plan.id, plan.target, only);
     }
     session.printer.clear();
+    if !unfinished.is_empty() {
+        change::tidy(session, cluster, &plan).await;
+    }
     if remaining(&look, only) == Exit::Good && !look.recovers() {
         close(session, &unfinished, &plan);
     }
