@@ -182,7 +182,7 @@ fn wherever_fix_is_killed_the_next_one_repairs() -> Result<(), Error> {
     let bench = Bench::new(&testbed, "kill-matrix", STOCK)?;
 
     let broken = bench.break_it()?;
-    let (undisturbed, status) = Running::fix(&bench.doctor, &CODES)?.end()?;
+    let (undisturbed, status) = Running::fix_codes(&bench.doctor, &CODES)?.end()?;
     demand(status.success(), "the undisturbed run exits 0", &(status, bench.doctor.said()))?;
     bench.is_repaired(&broken)?;
     remove_backups(&bench.node)?;
@@ -195,7 +195,7 @@ fn wherever_fix_is_killed_the_next_one_repairs() -> Result<(), Error> {
     for (place, step) in steps.iter().enumerate() {
         for moment in Moment::of_step(step) {
             let broken = bench.break_it()?;
-            let mut run = Running::fix(&bench.doctor, &CODES)?;
+            let mut run = Running::fix_codes(&bench.doctor, &CODES)?;
             let name = format!("{moment:?} of step {} ({step})", place + 1);
             run.wait(&name, |journal| moment.is_reached(&bench, &broken, place, journal))?;
             let (journal, in_time) = run.kill()?;
@@ -226,7 +226,7 @@ fn other_deaths_on_the_way() -> Result<(), Error> {
 /// The node pod is deleted while a script of the last step runs in it.
 fn the_pod_dies(bench: &Bench<'_>) -> Result<(), Error> {
     let broken = bench.break_it()?;
-    let mut run = Running::fix(&bench.doctor, &CODES)?;
+    let mut run = Running::fix_codes(&bench.doctor, &CODES)?;
     run.wait("a script", |journal| !journal.states.is_empty() && bench.runs_script())?;
     let ours = "app.kubernetes.io/managed-by=kubectl-calico";
     let gone = bench.testbed.kubectl(&[
@@ -255,7 +255,7 @@ fn the_pod_dies(bench: &Bench<'_>) -> Result<(), Error> {
 /// The script alone is killed, while the configuration that does nothing is in place.
 fn the_script_dies(bench: &Bench<'_>) -> Result<(), Error> {
     let broken = bench.break_it()?;
-    let mut run = Running::fix(&bench.doctor, &CODES)?;
+    let mut run = Running::fix_codes(&bench.doctor, &CODES)?;
     run.wait("the loopback configuration", |_| bench.has_loopback() && bench.runs_script())?;
     for pid in scripts(&bench.node)? {
         bench.node.run(&["/usr/bin/kill", "-KILL", &pid.to_string()])?;
@@ -279,7 +279,7 @@ fn the_script_dies(bench: &Bench<'_>) -> Result<(), Error> {
 /// The journal of the killed run is deleted: the next one repairs by looking, and the lost one cannot be taken back.
 fn the_journal_is_lost(bench: &Bench<'_>) -> Result<(), Error> {
     let broken = bench.break_it()?;
-    let mut run = Running::fix(&bench.doctor, &CODES)?;
+    let mut run = Running::fix_codes(&bench.doctor, &CODES)?;
     run.wait("the second step", |journal| journal.states.len() > 1)?;
     let (journal, in_time) = run.kill()?;
     demand(in_time, "killed while it ran", &journal)?;

@@ -48,8 +48,9 @@ fn tell(
     let Some(testbed) = Testbed::for_test(case.name)? else { return Ok(()) };
     let _lock = testbed.lock_cluster()?;
     let node = testbed.node(NODE)?.clone();
-    let mut story =
-        Story::with_faults(&testbed, case.name, || faults(&testbed, &node))?.looking(case.flags);
+    let mut story = Story::with_faults(&testbed, case.name, || faults(&testbed, &node))?
+        .looking(case.flags)
+        .with_staying(case.staying());
     story.is_diagnosed_as(case.code, &[NODE])?;
     let before = Files::of(&node)?;
     let failed = story.control(CONTROL)?;

@@ -93,8 +93,13 @@ pub struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    /// Starts one, for findings with these codes.
-    pub fn fix(doctor: &'a Doctor, codes: &[&str]) -> Result<Self, Error> {
+    /// Starts one.
+    pub fn fix(doctor: &'a Doctor) -> Result<Self, Error> {
+        Self::fix_codes(doctor, &[])
+    }
+
+    /// The same for findings with these codes.
+    pub fn fix_codes(doctor: &'a Doctor, codes: &[&str]) -> Result<Self, Error> {
         let known = journals(doctor.state());
         Ok(Self { doctor, child: doctor.spawn(&[&["fix", "--yes"], codes].concat())?, known })
     }
