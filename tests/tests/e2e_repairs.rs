@@ -31,9 +31,9 @@ impl Case {
         if self.is_down() { &["CAL-WRK-001"] } else { &[] }
     }
 
-    /// So only the one finding is repaired there; else all.
-    fn codes(&self) -> &[&str] {
-        if self.is_down() { std::slice::from_ref(&self.code) } else { &[] }
+    /// So only the one finding is repaired there, as the host itself shows it; else all.
+    fn codes(&self) -> Vec<&str> {
+        if self.is_down() { vec!["--probe", self.code] } else { Vec::new() }
     }
 
     fn is_down(&self) -> bool {
@@ -56,7 +56,7 @@ fn tell(
     let failed = story.control(CONTROL)?;
     println!("{}: control: {}", case.name, failed.lines().next().unwrap_or_default());
     demand(Files::of(&node)? == before, "a dry run changes no file", &())?;
-    let took = story.fix_codes(case.codes())?;
+    let took = story.fix_codes(&case.codes())?;
     println!("{}: fix: met after {} s", case.name, took.as_secs());
     if let Some(path) = case.changed {
         take_back(case, &story, &node, &before, path)?;
@@ -84,7 +84,10 @@ fn take_back(
     nothing_of_ours(story.testbed)?;
     let again = story.doctor.run(&["undo", "last", "--yes"])?;
     demand(Files::of(node)? == *before, "a second undo changes nothing", &again)?;
-    story.fix_codes(case.codes()).map(drop)
+    if path == CONFLIST {
+        wait_not_ready(story.testbed, node)?;
+    }
+    story.fix_codes(&case.codes()).map(drop)
 }
 
 /// The kubelet says within seconds that the node has no network.

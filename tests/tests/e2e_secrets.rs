@@ -108,10 +108,10 @@ fn no_secret_stays_anywhere() -> Result<(), Error> {
     let bundle = haystack.kept.path().join("bundle.tar.gz");
     haystack.run(node, "collect", &["collect", "--probe", "-o", &bundle.to_string_lossy()])?;
     haystack.unpack(&bundle)?;
-    haystack.run(node, "fix", &["fix", "--yes", "CAL-CNI-006"])?;
+    haystack.run(node, "fix", &["fix", "--yes", "--probe", "CAL-CNI-006"])?;
     add_tokens_of(&mut secrets, node, "after fix")?;
     haystack.run(node, "undo", &["undo", "last", "--yes"])?;
-    haystack.run(node, "fix-json", &["fix", "--yes", "CAL-CNI-006", "-o", "json"])?;
+    haystack.run(node, "fix-json", &["fix", "--yes", "--probe", "CAL-CNI-006", "-o", "json"])?;
     add_tokens_of(&mut secrets, node, "after another fix")?;
     haystack.run(node, "runs", &["runs"])?;
     haystack.run(node, "status", &["status"])?;

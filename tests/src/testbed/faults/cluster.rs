@@ -92,12 +92,17 @@ impl Testbed {
         Ok(fault)
     }
 
-    /// Undoes what a killed test could not: definitions are there, and the namespace `default` takes any pod.
+    /// Undoes what a killed test could not: definitions are there, namespaces take any pod, and no doctor that died has left
+    /// pods or a Lease.
     pub(crate) fn repair_cluster(&self) -> Result<(), Error> {
         let wanted = ["get", "customresourcedefinition", CLUSTER_INFORMATION, "--output=name"];
         if !self.kubectl_output(&wanted)?.is_success() {
             lifecycle::apply_manifests(&self.control_plane())?;
         }
+        let ours = "--selector=app.kubernetes.io/managed-by=kubectl-calico";
+        let delete =
+            ["delete", "pods,leases", "--namespace=kube-system", ours, "--ignore-not-found"];
+        self.kubectl(&[&delete[..], &["--grace-period=0", "--force"]].concat())?;
         let labelled = ["get", "namespaces", "--output=name", "--selector", ENFORCE];
         for name in self.kubectl(&labelled)?.lines() {
             self.kubectl(&["label", name, &format!("{ENFORCE}-")])?;
