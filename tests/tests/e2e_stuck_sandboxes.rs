@@ -53,7 +53,7 @@ fn without_cluster_information_exactly_the_stuck_ones_are_freed() -> Result<(), 
 
     // Control: the plan alone frees nothing.
     let codes = ["CAL-POD-002", "CAL-POD-003"];
-    let ran = doctor.run(&[&["fix", "--dry-run"], &codes[..]].concat())?;
+    let ran = doctor.run(&[&["fix", "--dry-run", "--probe"], &codes[..]].concat())?;
     demand(ran.code == 0, "a dry run prints the plan", &ran)?;
     still_stuck(&pods, &[Host::of(first)?, Host::of(second)?], &stuck)?;
     println!(
@@ -101,7 +101,7 @@ fn orphaned_sandboxes_are_freed_and_no_others() -> Result<(), Error> {
     })?;
     let before = Host::settled(node)?;
     let orphans = Stuck::of(&testbed, node, orphans)?;
-    let ran = doctor.run(&["fix", "--dry-run", "CAL-POD-003"])?;
+    let ran = doctor.run(&["fix", "--dry-run", "--probe", "CAL-POD-003"])?;
     demand(ran.code == 0, "a dry run prints the plan", &ran)?;
     let stays = wait_until("nothing goes by itself", Duration::from_secs(30), || {
         let now = Host::of(node).map_err(|error| error.to_string())?;
