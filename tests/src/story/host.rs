@@ -16,6 +16,9 @@ const FOLDERS: [&str; 2] = ["/etc/cni/net.d", "/opt/cni/bin"];
 /// Files whose bytes a repair may change.
 const FILES: [&str; 4] = [CNI_KUBECONFIG, CONFLIST, CNI_BINARY, FOREIGN_CONFLIST];
 
+/// Selects the containers of our own node pods, which come and go with every look.
+const OURS: &str = r#"labels."io.kubernetes.pod.name"~=^kubectl-calico-"#;
+
 /// How long a node may take to come to rest.
 const REST: Duration = Duration::from_secs(30);
 
@@ -41,6 +44,8 @@ impl Host {
         };
         let tasks = node.check(&["/usr/bin/ctr", "-n", "k8s.io", "tasks", "ls"])?;
         let containers = node.check(&["/usr/bin/ctr", "-n", "k8s.io", "containers", "ls", "-q"])?;
+        let ours = node.check(&["/usr/bin/ctr", "-n", "k8s.io", "containers", "ls", "-q", OURS])?;
+        let is_ours = |id: &str| ours.lines().any(|it| it == id);
         let task = |line: &str| {
             let mut words = line.split_whitespace();
             Some((words.next()?.to_owned(), words.next()?.to_owned()))
@@ -48,8 +53,12 @@ impl Host {
         Ok(Self {
             namespaces: count("ls /run/netns | grep -c '^cni-' || true")?,
             links: count("ls /sys/class/net | grep -c '^cali' || true")?,
-            containers: containers.lines().map(ToOwned::to_owned).collect(),
-            tasks: tasks.lines().skip(1).filter_map(task).collect(),
+            containers: containers
+                .lines()
+                .filter(|id| !is_ours(id))
+                .map(ToOwned::to_owned)
+                .collect(),
+            tasks: tasks.lines().skip(1).filter_map(task).filter(|it| !is_ours(&it.0)).collect(),
         })
     }
 
