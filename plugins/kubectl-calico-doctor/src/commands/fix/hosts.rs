@@ -82,13 +82,19 @@ impl Again<'_> {
     }
 }
 
+/// The check that names nodes which calico-node could not tell about.
+const NOT_LOOKED_AT: Code = Code("CAL-ACC-003");
+
 /// Nodes to look at more closely, by name. Nodes whose kubelet is silent are left out: no pod of ours would start there.
 pub(super) fn wanted(
     snapshot: &Snapshot,
     diagnosis: &Diagnosis,
     only: &[Code],
 ) -> BTreeSet<String> {
-    let is_asked = |finding: &&Finding| only.is_empty() || only.contains(&finding.code);
+    // Whatever is asked for may be on a node that could not be looked at.
+    let is_asked = |finding: &&Finding| {
+        only.is_empty() || only.contains(&finding.code) || finding.code == NOT_LOOKED_AT
+    };
     let mut wanted: BTreeSet<String> = diagnosis
         .findings()
         .filter(is_asked)
@@ -177,6 +183,15 @@ mod tests {
             names(&found("CAL-POD-002", "node1", free), &[Code("CAL-CNI-001")]),
             Vec::<String>::new()
         );
+    }
+
+    #[test]
+    fn a_node_that_could_not_be_looked_at_may_have_any_fault() {
+        let unseen = found("CAL-ACC-003", "node3", None);
+        assert_eq!(names(&unseen, &[Code("CAL-CNI-006")]), ["node3"]);
+        // Seen meanwhile, it is like any other.
+        let seen = found("CAL-ACC-003", "node1", None);
+        assert_eq!(names(&seen, &[Code("CAL-CNI-006")]), Vec::<String>::new());
     }
 
     #[test]
