@@ -285,6 +285,14 @@ fn the_journal_is_lost(bench: &Bench<'_>) -> Result<(), Error> {
     demand(in_time, "killed while it ran", &journal)?;
     fs::remove_dir_all(bench.doctor.state().join("kubectl-calico/runs"))
         .map_err(|error| Error::Odd { what: "the journals".to_owned(), why: error.to_string() })?;
+    // Without the journal nobody can tell that its run is dead: its Lease must expire first, which takes 30 s.
+    wait_until("the Lease of the lost run expires", Duration::from_secs(60), || {
+        let ran = bench.doctor.run(&[&["fix", "--yes"], &CODES[..]].concat());
+        match ran.map_err(|error| error.to_string())? {
+            ran if ran.code == 6 => Err(ran.stderr),
+            _ => Ok(()),
+        }
+    })?;
     let (_, took) = bench.rerun(&broken)?;
     let undo = bench.doctor.run(&["undo", &journal.run, "--yes"])?;
     let says = undo.stderr.contains("no journal");
