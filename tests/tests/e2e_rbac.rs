@@ -123,6 +123,42 @@ fn the_printed_roles_are_needed_to_work_on_hosts() -> Result<(), Error> {
     remove_backups(&node)
 }
 
+/// `status` and `sweep` under their roles; then without a rule that they cannot do without.
+#[test]
+fn the_printed_roles_of_status_and_sweep() -> Result<(), Error> {
+    let Some(testbed) = Testbed::for_test("roles of status and sweep")? else { return Ok(()) };
+    let _lock = testbed.lock_cluster()?;
+    let doctor = Doctor::new(&testbed)?;
+    for (verb, resources, code) in
+        [("status", &["pods", "pods/exec"][..], 5), ("sweep", &["pods", "leases"][..], 1)]
+    {
+        let (_role, printed) = grant(&testbed, &doctor, verb)?;
+        let command = [verb, "--as", USER];
+        let ran = doctor.run(&command)?;
+        demand(ran.code == 0, "the role is enough", &(verb, &ran))?;
+        let role = printed.split("---\n").next().unwrap_or_default();
+        let role: Value = common::yaml::from_str(role)
+            .map_err(|error| Error::Odd { what: "the role".into(), why: error.to_string() })?;
+        for resource in resources {
+            let mut less = role.clone();
+            if let Some(rules) = less["rules"].as_array_mut() {
+                let names = |rule: &Value| {
+                    rule["resources"]
+                        .as_array()
+                        .is_some_and(|all| all.iter().any(|it| it == resource))
+                };
+                rules.retain(|rule| !names(rule));
+            }
+            testbed.apply(&less.to_string())?;
+            let ran = doctor.run(&command)?;
+            let told = [&ran.stdout, &ran.stderr].iter().any(|it| it.contains("forbidden"));
+            let what = format!("without {resource} {verb} says what is missing, and exits {code}");
+            demand(ran.code == code && told, &what, &ran)?;
+        }
+    }
+    Ok(())
+}
+
 /// Runs a command under a role without one rule, for each rule without which nothing can be changed on a host.
 fn without_each(
     testbed: &Testbed,

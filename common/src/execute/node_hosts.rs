@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::hosts::Hosts;
 use super::{PerformError, Performed};
 use crate::cluster::ExecOutput;
-use crate::download::{Cache, ReleaseVersion, Silent};
+use crate::download::{Cache, DownloadError, ReleaseVersion, Silent};
 use crate::node::host::{HostContext, HostResult, parse, render};
 use crate::node::pod::{HostRun, NodePodError, NodePods, Repeat};
 use crate::node::probe_host;
@@ -88,7 +88,7 @@ async fn out_of_release(
         let cache = Cache::of_user().map_err(|error| error.to_string())?;
         let binary = cache
             .cni_binary(&version, &architecture, &name, &Silent)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| with_hint(&error))?;
         std::fs::read(&binary.path).map_err(|error| format!("{}: {error}", binary.path.display()))
     });
     match reading.await {
@@ -96,6 +96,12 @@ async fn out_of_release(
         Ok(Err(why)) => Err(PerformError::Rejected(why)),
         Err(error) => Err(PerformError::Rejected(error.to_string())),
     }
+}
+
+/// A step's failure is one line: what to do next stands in it.
+fn with_hint(error: &DownloadError) -> String {
+    let hint = error.hint("kubectl calico-doctor").map(|hint| format!(": {hint}"));
+    format!("{error}{}", hint.unwrap_or_default())
 }
 
 impl Hosts for NodeHosts<'_> {

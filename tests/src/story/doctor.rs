@@ -61,6 +61,7 @@ impl Doctor {
             .args(arguments)
             .env("KUBECONFIG", &self.kubeconfig)
             .env("XDG_STATE_HOME", self.state.path())
+            .env("XDG_CACHE_HOME", self.state.path())
             .env("NO_COLOR", "1")
             .limit(LIMIT)
             .output()?;
@@ -81,6 +82,7 @@ impl Doctor {
             .args(arguments)
             .env("KUBECONFIG", &self.kubeconfig)
             .env("XDG_STATE_HOME", self.state.path())
+            .env("XDG_CACHE_HOME", self.state.path())
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(said)

@@ -7,7 +7,7 @@ use crate::plan::{
     Action, Applicability, BinarySource, Condition, Expected, FileContent, HostOperation, Plan,
     Undo, Verification,
 };
-use crate::slim::{ContainerImage, ContainerState, ContainerStatus, StateDetail};
+use crate::slim::{Container, ContainerImage, ContainerState, ContainerStatus, StateDetail};
 use crate::snapshot::{HostFacts, Known, Snapshot};
 
 const NO_BINARIES: Code = Code("CAL-CNI-004");
@@ -128,6 +128,14 @@ fn binaries_come_from_the_image_on_the_node_else_from_the_release() {
             path: "/opt/cni/bin/calico-ipam".into()
         }
     );
+    // An image that the kubelet has just looked for in vain is gone, whatever the node's status says.
+    let mut just_gone = it.clone();
+    let pods = just_gone.pods.items.iter_mut();
+    for pod in pods.filter(|pod| pod.metadata.name == "calico-node-node2") {
+        let image = "calico/cni:v3.28.4".into();
+        pod.spec.containers = vec![Container { name: "calico-node".into(), image }];
+    }
+    assert_eq!(sources(&just_gone), both);
     // What the host shows to be there is left alone.
     probed(
         &mut it,

@@ -16,6 +16,9 @@ const MODE: u32 = 0o755;
 /// Repository of the image that holds them, up to v3.32.
 const CNI_IMAGE: &str = "calico/cni";
 
+/// Why a container waits whose image the kubelet could not get.
+const PULL_FAILURES: [&str; 3] = ["ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"];
+
 pub(super) fn steps(case: &Case<'_>, need: &Need<'_>) -> Result<Vec<Step>, String> {
     kubelet_answers(case.snapshot, need.node)?;
     let install = case.snapshot.install.known().ok_or("how Calico is installed is not known")?;
@@ -24,9 +27,10 @@ pub(super) fn steps(case: &Case<'_>, need: &Need<'_>) -> Result<Vec<Step>, Strin
         .iter()
         .find(|it| it.metadata.name == need.node)
         .ok_or("the node could not be read, so its images are not known")?;
+    let gone = images_that_are_gone(case.snapshot, need.node);
     let mut steps = Vec::new();
     for name in CNI_BINARIES.into_iter().filter(|name| !is_there(case.snapshot, need.node, name)) {
-        let source = source(node, install, name)?;
+        let source = source(node, install, name, &gone)?;
         let title = match &source {
             BinarySource::Image { .. } => format!("copy {name} from Calico's image"),
             BinarySource::Release { version, .. } => {
@@ -68,13 +72,39 @@ fn is_there(snapshot: &Snapshot, node: &str, name: &str) -> bool {
     snapshot.host(node).known().is_some_and(|host| host.binary(name).known().is_some())
 }
 
-fn source(node: &Node, install: &Install, name: &str) -> Result<BinarySource, String> {
+/// Images that the kubelet has just looked for in vain. A node's status lists them for minutes after they went.
+fn images_that_are_gone<'a>(snapshot: &'a Snapshot, node: &str) -> Vec<&'a str> {
+    let Some(pod) = snapshot.calico_node_on(node) else { return Vec::new() };
+    let status = &pod.status;
+    let statuses = status.init_container_statuses.iter().chain(&status.container_statuses);
+    let failed: Vec<&str> = statuses
+        .filter(|it| {
+            let waiting = it.state.waiting.as_ref();
+            waiting.is_some_and(|waiting| PULL_FAILURES.contains(&waiting.reason.as_str()))
+        })
+        .map(|it| it.name.as_str())
+        .collect();
+    let containers = pod.spec.init_containers.iter().chain(&pod.spec.containers);
+    containers
+        .filter(|it| failed.contains(&it.name.as_str()))
+        .map(|it| it.image.as_str())
+        .filter(|image| !image.is_empty())
+        .collect()
+}
+
+fn source(
+    node: &Node,
+    install: &Install,
+    name: &str,
+    gone: &[&str],
+) -> Result<BinarySource, String> {
     let of_cni = |image: &&String| {
         let repository = image.split('@').next().unwrap_or_default();
         let (repository, tag) = repository.rsplit_once(':').unwrap_or((repository, ""));
         let is_cni = repository == CNI_IMAGE || repository.ends_with(&format!("/{CNI_IMAGE}"));
         // Binaries of another release than calico-node's are worse than none.
-        is_cni && install.version.as_deref().is_none_or(|version| version == tag)
+        let is_gone = gone.iter().any(|it| image.ends_with(it));
+        is_cni && !is_gone && install.version.as_deref().is_none_or(|version| version == tag)
     };
     if let Some(image) = node.status.images.iter().flat_map(|it| &it.names).find(of_cni) {
         let path = format!("{CNI_BIN_DIR}/{name}");
