@@ -2,12 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use common::calico::names::{MANAGED_BY, OURS};
 use common::cli::{Exit, Failure, Kind};
 use common::cluster::Cluster;
 use common::execute::journal::{self, UnfinishedRun};
 use common::findings::Code;
-use common::plan::Plan;
+use common::node::pod::RUN_LABEL;
+use common::plan::{Plan, PlanId};
 use common::report::v1::FixReport;
+use common::slim::Pod;
+use common::snapshot::Snapshot;
 
 use super::{make_plan, print, remaining};
 use crate::Session;
@@ -41,13 +45,24 @@ pub(super) async fn settle(
         plan = make_plan(&look, plan.id, plan.target, only);
     }
     session.printer.clear();
-    if !unfinished.is_empty() {
+    if !unfinished.is_empty() || is_something_left(&look.snapshot, &plan.id) {
         change::tidy(session, cluster, &plan).await;
     }
     if remaining(&look, only) == Exit::Good && !look.recovers() {
         close(session, &unfinished, &plan);
     }
     nothing_to_do(session, &look, &plan, only)
+}
+
+/// True when a pod or the Lease of another run is there. A run that was killed after the last line of its journal is known
+/// by nothing else.
+fn is_something_left(snapshot: &Snapshot, run: &PlanId) -> bool {
+    let is_anothers = |pod: &Pod| {
+        let labels = &pod.metadata.labels;
+        labels.get(MANAGED_BY).is_some_and(|it| it == OURS)
+            && labels.get(RUN_LABEL).is_none_or(|it| !it.eq_ignore_ascii_case(&run.0))
+    };
+    snapshot.pods.items.iter().any(is_anothers) || !snapshot.leases.items.is_empty()
 }
 
 /// Says that there is nothing to do, and why.
@@ -95,5 +110,28 @@ pub(super) fn close(session: &Session, unfinished: &[UnfinishedRun], plan: &Plan
         if let Err(error) = journal::supersede(run, &plan.id, jiff::Timestamp::now()) {
             session.printer.talk(&format!("warning: {error}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::slim::Lease;
+    use common::snapshot::SnapshotBuilder;
+
+    #[test]
+    fn only_what_another_run_made_is_left_over() {
+        let mut snapshot = SnapshotBuilder::new().finish(jiff::Timestamp::UNIX_EPOCH);
+        let me = PlanId("01ME".into());
+        assert!(!is_something_left(&snapshot, &me));
+        let mut pod = Pod::default();
+        pod.metadata.labels.insert(MANAGED_BY.into(), OURS.into());
+        pod.metadata.labels.insert(RUN_LABEL.into(), "01me".into());
+        snapshot.pods.items = vec![Pod::default(), pod];
+        assert!(!is_something_left(&snapshot, &me), "its own pod, and a stranger's");
+        assert!(is_something_left(&snapshot, &PlanId("01OTHER".into())));
+        snapshot.pods.items.clear();
+        snapshot.leases.items = vec![Lease::default()];
+        assert!(is_something_left(&snapshot, &me));
     }
 }
