@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Debian packages of the nodes' root file system, beside those of `debootstrap --variant=minbase`.
-const NODE_PACKAGES: &str = "ca-certificates,containerd,runc,containernetworking-plugins,iptables,conntrack,ethtool,socat,ipset,\
+const NODE_PACKAGES: &str = "ca-certificates,containerd,runc,containernetworking-plugins,iptables,conntrack,ethtool,socat,ipset,bpftool,\
                              nftables,kmod,iproute2,procps,util-linux,busybox-static,iputils-ping";
 /// The Debian release of the nodes, whatever the machine itself is.
 const SUITE: &str = "bookworm";
