@@ -45,6 +45,39 @@ pub fn operation(operation: &HostOperation) -> String {
         HostOperation::SetSysctl { key, value, .. } => format!("set {key} to {value}"),
         HostOperation::RestartUnit { unit } => format!("restart {unit}"),
         HostOperation::RestoreRules { .. } => "change packet filter rules".to_owned(),
+        HostOperation::RemoveRoutes { routes, .. } => format!("remove {}", some(routes, "route")),
+        HostOperation::AddRoutes { routes, .. } => format!("add {}", some(routes, "route")),
+        HostOperation::RemoveRoutingRules { rules, .. } => {
+            format!("remove {}", some(rules, "routing rule"))
+        }
+        HostOperation::AddRoutingRules { rules, .. } => {
+            format!("add {}", some(rules, "routing rule"))
+        }
+        HostOperation::FlushLink { name, link_kind, .. } => {
+            format!(
+                "take the addresses from network interface {name} ({link_kind}), and set it down"
+            )
+        }
+        HostOperation::RemoveNftTables { tables } => {
+            let names: Vec<_> =
+                tables.iter().map(|it| format!("{} {}", it.family.word(), it.name)).collect();
+            format!("remove nftables table {}", names.join(", "))
+        }
+        HostOperation::DestroyIpSets { names } => format!("destroy {}", some(names, "ipset")),
+        HostOperation::RemovePins { paths } => format!("remove {}", some(paths, "BPF pin")),
+        HostOperation::DetachPrograms { link, hook, .. } => {
+            format!("detach Calico's {} programs from {link}", hook.word())
+        }
+        HostOperation::Unmount { path, .. } => format!("unmount {path}"),
+        HostOperation::RemoveTree { path } => format!("remove {path} with all that is in it"),
+    }
+}
+
+/// `2 routes`; a single one is named.
+fn some(them: &[String], noun: &str) -> String {
+    match them {
+        [one] => format!("{noun} {}", one.split_whitespace().collect::<Vec<_>>().join(" ")),
+        many => format!("{} {noun}s", many.len()),
     }
 }
 

@@ -11,8 +11,8 @@ mod remedies;
 
 pub use condition::{Condition, PodRef};
 pub use host::{
-    BinarySource, Expected, FileContent, HostOperation, IpFamily, LOOPBACK_SECONDS, RulesBackend,
-    SandboxRef,
+    BinarySource, Expected, FileContent, HostOperation, IpFamily, LOOPBACK_SECONDS, NftFamily,
+    NftTable, ProgramHook, RulesBackend, SandboxRef,
 };
 pub use judge::{Observed, Verdict, judge};
 pub use model::{

@@ -3,6 +3,7 @@
 //! A script guards, acts, verifies and tidies up by itself: whoever sends it need not come back. Its form is described in
 //! `prelude.sh`. It goes to a shell's standard input, because it may hold a token.
 
+mod kernel_parameters;
 mod parameters;
 mod quote;
 mod result;
@@ -82,6 +83,12 @@ pub enum RenderError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// It is known what the operation is to do, and not yet how.
+    #[error("no script is there to {what}")]
+    NoScript {
+        /// What it is to do.
+        what: String,
+    },
     /// The content of a file is made when the step is carried out, and was not given.
     #[error("the content of {path} was not given")]
     NoPayload {
@@ -101,6 +108,9 @@ pub fn render(
     payload: Option<&[u8]>,
 ) -> Result<HostScript, RenderError> {
     let parts = parameters::parts(operation, context, payload)?;
+    if parts.script.is_empty() {
+        return Err(RenderError::NoScript { what: crate::plan::describe::operation(operation) });
+    }
     let mut text = String::new();
     for (name, value) in &parts.parameters {
         text.push_str(&format!("{name}={}\n", quote::quote(value)));

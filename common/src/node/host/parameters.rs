@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::{HostContext, RenderError};
+use super::{HostContext, RenderError, kernel_parameters};
 use crate::plan::{Expected, FileContent, HostOperation, IpFamily, RulesBackend, SandboxRef};
 
 /// Names of files on nodes that are ours hold this.
 const OWN_MARK: &str = "kubectl-calico-";
 
 /// Time for an operation on files, links, parameters and rules.
-const QUICK: Duration = Duration::from_secs(60);
+pub(super) const QUICK: Duration = Duration::from_secs(60);
 
 /// Time for content to travel and be decoded, per 10 MiB.
 const PER_TEN_MEBIBYTES: Duration = Duration::from_secs(30);
@@ -26,7 +26,7 @@ const AT_ONCE: usize = 4;
 const PER_BATCH: Duration = Duration::from_secs(120);
 
 /// Longest time for any script: our pods do not live longer than 15 minutes.
-const LONGEST: Duration = Duration::from_secs(840);
+pub(super) const LONGEST: Duration = Duration::from_secs(840);
 
 /// The parts of a script.
 pub(super) struct Parts<'a> {
@@ -41,12 +41,15 @@ pub(super) struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    fn new(context: &HostContext<'_>, script: &'static str) -> Result<Self, RenderError> {
+    pub(super) fn new(
+        context: &HostContext<'_>,
+        script: &'static str,
+    ) -> Result<Self, RenderError> {
         let run = word("run", &context.run.0)?;
         Ok(Self { parameters: vec![("run", run)], payload: None, script, limit: QUICK })
     }
 
-    fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.parameters.push((name, value.into()));
         self
     }
@@ -111,22 +114,18 @@ pub(super) fn parts<'a>(
                 .with("seconds", RESTART_SECONDS.to_string());
             Ok(Parts { limit: Duration::from_secs(RESTART_SECONDS) + QUICK, ..parts })
         }
-        HostOperation::RestoreRules { family, backend, rules } => {
+        HostOperation::RestoreRules { family, backend, rules, undo: _ } => {
+            let prefix = match family {
+                IpFamily::V4 => "iptables",
+                IpFamily::V6 => "ip6tables",
+            };
+            let backend = match backend {
+                RulesBackend::Legacy => "legacy",
+                RulesBackend::Nft => "nft",
+            };
             Ok(of(include_str!("restore_rules.sh"))?
-                .with(
-                    "prefix",
-                    match family {
-                        IpFamily::V4 => "iptables",
-                        IpFamily::V6 => "ip6tables",
-                    },
-                )
-                .with(
-                    "backend",
-                    match backend {
-                        RulesBackend::Legacy => "legacy",
-                        RulesBackend::Nft => "nft",
-                    },
-                )
+                .with("prefix", prefix)
+                .with("backend", backend)
                 .with("rules", no_nul("rules", rules)?))
         }
         HostOperation::RemoveSandboxes { sandboxes, loopback } => remove_sandboxes(
@@ -135,6 +134,7 @@ pub(super) fn parts<'a>(
             *loopback,
             context,
         ),
+        _ => kernel_parameters::parts(operation, context),
     }
 }
 
@@ -199,7 +199,7 @@ fn yes_or_no(it: bool) -> &'static str {
     if it { "yes" } else { "no" }
 }
 
-fn bad<T>(what: &'static str, value: &str, why: &'static str) -> Result<T, RenderError> {
+pub(super) fn bad<T>(what: &'static str, value: &str, why: &'static str) -> Result<T, RenderError> {
     Err(RenderError::BadValue { what, value: value.to_owned(), why })
 }
 
@@ -218,7 +218,7 @@ fn line(what: &'static str, value: &str) -> Result<String, RenderError> {
 }
 
 /// A name as Kubernetes, systemd and the container runtime have them. It begins with no hyphen: it is no option.
-fn word(what: &'static str, value: &str) -> Result<String, RenderError> {
+pub(super) fn word(what: &'static str, value: &str) -> Result<String, RenderError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '@' | ':');
     if value.is_empty() || value.starts_with('-') || !value.chars().all(plain) {
         return bad(what, value, "it is not a name");
@@ -227,7 +227,7 @@ fn word(what: &'static str, value: &str) -> Result<String, RenderError> {
 }
 
 /// The kernel takes up to 15 bytes without slashes and blanks, and neither `.` nor `..`.
-fn link_name(value: &str) -> Result<String, RenderError> {
+pub(super) fn link_name(value: &str) -> Result<String, RenderError> {
     let name = word("interface", value)?;
     if name.len() > 15 || name.starts_with('.') {
         return bad("interface", value, "no interface can be called so");
@@ -235,7 +235,7 @@ fn link_name(value: &str) -> Result<String, RenderError> {
     Ok(name)
 }
 
-fn absolute(path: &str) -> Result<(), RenderError> {
+pub(super) fn absolute(path: &str) -> Result<(), RenderError> {
     let below = path.strip_prefix('/').unwrap_or_default();
     if path.contains(['\0', '\n']) || below.split('/').any(|it| matches!(it, "" | "." | "..")) {
         return bad("path", path, "it is not the plain absolute path of a file");

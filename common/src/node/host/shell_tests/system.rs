@@ -117,7 +117,12 @@ const AFTER: &str = "*filter\n:INPUT ACCEPT [1:2]\n:FORWARD ACCEPT [0:0]\n:KUBE-
 const CHANGE: &str = "*filter\n:cali-a - [0:0]\n-D INPUT -m comment --comment \"cali:x y\" -j cali-a\n-X cali-a\nCOMMIT\n";
 
 fn rules(family: IpFamily, rules: &str) -> HostOperation {
-    HostOperation::RestoreRules { family, backend: RulesBackend::Nft, rules: rules.into() }
+    HostOperation::RestoreRules {
+        family,
+        backend: RulesBackend::Nft,
+        rules: rules.into(),
+        undo: None,
+    }
 }
 
 /// Programs that keep rules in a file; a change replaces it with the file `after`, unless a file `broken` is there.
@@ -172,6 +177,7 @@ fn the_other_implementation_is_not_taken_for_the_wanted_one() {
         family: IpFamily::V4,
         backend: RulesBackend::Legacy,
         rules: CHANGE.into(),
+        undo: None,
     };
     for shell in shells() {
         assert_refused(&host.perform(&shell, &legacy, None), "no iptables-legacy");

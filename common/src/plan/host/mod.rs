@@ -3,9 +3,19 @@
 //! Nothing here holds a secret: content that may not be kept (a fresh token) is described by where it comes from, and made
 //! when the step is carried out.
 
+mod file;
+mod kernel;
+mod owned;
+
 use serde::{Deserialize, Serialize};
 
 use super::PlanId;
+
+pub use file::{BinarySource, Expected, FileContent};
+pub use kernel::{IpFamily, NftFamily, NftTable, ProgramHook, RulesBackend};
+pub use owned::{
+    is_calico_ip_set, is_calico_mount, is_calico_pin, is_calico_table, is_calico_tree,
+};
 
 /// Seconds that the loopback configuration may stand in a node's CNI configuration directory. Long enough for a few
 /// dozen sandboxes, short enough that nobody notices: new pods wait for it.
@@ -104,74 +114,95 @@ pub enum HostOperation {
         backend: RulesBackend,
         /// Input of `iptables-restore --noflush`.
         rules: String,
+        /// The inverse change, in the same form, when the change is to be taken back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        undo: Option<String>,
     },
-}
-
-/// What a file is to hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "kind")]
-#[non_exhaustive]
-pub enum FileContent {
-    /// This text, which holds no secret.
+    /// Removes routes, one by one. A route that is not there word for word is not touched.
     #[serde(rename_all = "camelCase")]
-    Text {
-        /// The text.
-        text: String,
+    RemoveRoutes {
+        /// Address family.
+        family: IpFamily,
+        /// Each a line of `ip [-6] route show table all`; the two and more lines of a route with several next hops are
+        /// one text, with newlines or with backslashes as `ip -o` prints them.
+        routes: Vec<String>,
     },
-    /// calico-kubeconfig with a token that is requested when the step is carried out.
+    /// Adds routes that were removed.
     #[serde(rename_all = "camelCase")]
-    CniKubeconfig {
-        /// URL of the API server as the node reaches it.
-        server: String,
-        /// Namespace of the ServiceAccount, and of the ConfigMap that holds the cluster's CA.
-        namespace: String,
-        /// The CNI plugin's ServiceAccount.
-        service_account: String,
+    AddRoutes {
+        /// Address family.
+        family: IpFamily,
+        /// As for [`Self::RemoveRoutes`].
+        routes: Vec<String>,
     },
-    /// A CNI plugin's binary.
+    /// Removes routing rules, one by one. A rule that is not there word for word is not touched.
     #[serde(rename_all = "camelCase")]
-    Binary {
-        /// `calico` or `calico-ipam`.
+    RemoveRoutingRules {
+        /// Address family.
+        family: IpFamily,
+        /// Each a line of `ip [-6] rule show`: `99: not from all fwmark 0x100000/0x100000 lookup 1`.
+        rules: Vec<String>,
+    },
+    /// Adds routing rules that were removed.
+    #[serde(rename_all = "camelCase")]
+    AddRoutingRules {
+        /// Address family.
+        family: IpFamily,
+        /// As for [`Self::RemoveRoutingRules`].
+        rules: Vec<String>,
+    },
+    /// Takes the addresses from a network interface and sets it down: for `tunl0`, which the kernel does not give away.
+    #[serde(rename_all = "camelCase")]
+    FlushLink {
+        /// Its name.
         name: String,
-        /// Where it comes from.
-        source: BinarySource,
+        /// Its index: another interface of the same name is left alone.
+        index: u32,
+        /// Its kind as `ip -d link` shows it: `ipip`.
+        link_kind: String,
     },
-}
-
-/// Where a binary comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "kind")]
-#[non_exhaustive]
-pub enum BinarySource {
-    /// From an image that is on the node.
+    /// Removes tables of nftables, in one transaction.
     #[serde(rename_all = "camelCase")]
-    Image {
-        /// Its name, as the node's status spells it.
-        image: String,
-        /// Path of the binary in it.
+    RemoveNftTables {
+        /// Which; only names that are Calico's.
+        tables: Vec<NftTable>,
+    },
+    /// Destroys ipsets that nothing refers to any more.
+    #[serde(rename_all = "camelCase")]
+    DestroyIpSets {
+        /// Which; only names that are Calico's.
+        names: Vec<String>,
+    },
+    /// Removes pins of BPF programs, maps and links, and directories of a BPF file system that are empty by then.
+    #[serde(rename_all = "camelCase")]
+    RemovePins {
+        /// Absolute paths on the host, below a mount of a BPF file system.
+        paths: Vec<String>,
+    },
+    /// Detaches BPF programs whose name is Calico's from an interface; others stay.
+    #[serde(rename_all = "camelCase")]
+    DetachPrograms {
+        /// The interface's name.
+        link: String,
+        /// Its index: another interface of the same name is left alone.
+        index: u32,
+        /// From where.
+        hook: ProgramHook,
+    },
+    /// Unmounts a file system that calico-node mounted.
+    #[serde(rename_all = "camelCase")]
+    Unmount {
+        /// Where: only mount points that are Calico's.
+        path: String,
+        /// Its type: `cgroup2`, `bpf`.
+        file_system: String,
+    },
+    /// Removes a directory, or a socket, of Calico with all that is in it. It never crosses into another file system.
+    #[serde(rename_all = "camelCase")]
+    RemoveTree {
+        /// Absolute path on the host: only those that [`is_calico_tree`] knows.
         path: String,
     },
-    /// From Calico's release archive in the cache of `download`.
-    #[serde(rename_all = "camelCase")]
-    Release {
-        /// `v3.28.4`
-        version: String,
-        /// The node's architecture as Kubernetes calls it: `amd64`.
-        architecture: String,
-    },
-}
-
-/// What must be found at a path immediately before an operation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "kind", content = "value")]
-#[non_exhaustive]
-pub enum Expected {
-    /// Nothing.
-    Absent,
-    /// A file with this SHA-256, in hex.
-    Sha256(String),
-    /// Whatever it is.
-    Any,
 }
 
 /// Names a pod sandbox for good.
@@ -188,26 +219,6 @@ pub struct SandboxRef {
     pub uid: String,
     /// True when it may be stopped although the runtime calls it ready.
     pub ready: bool,
-}
-
-/// Address families.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum IpFamily {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-/// The two implementations of iptables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RulesBackend {
-    /// `iptables-legacy`
-    Legacy,
-    /// `iptables-nft`
-    Nft,
 }
 
 /// Where an operation of `run` keeps what stood at `path`: no reader of the directory takes this suffix.
@@ -231,12 +242,36 @@ impl HostOperation {
                 value: expected.clone(),
                 expected: value.clone(),
             }),
+            Self::RestoreRules { family, backend, undo, .. } => Some(Self::RestoreRules {
+                family: *family,
+                backend: *backend,
+                rules: undo.clone()?,
+                undo: None,
+            }),
+            Self::RemoveRoutes { family, routes } => {
+                Some(Self::AddRoutes { family: *family, routes: routes.clone() })
+            }
+            Self::AddRoutes { family, routes } => {
+                Some(Self::RemoveRoutes { family: *family, routes: routes.clone() })
+            }
+            Self::RemoveRoutingRules { family, rules } => {
+                Some(Self::AddRoutingRules { family: *family, rules: rules.clone() })
+            }
+            Self::AddRoutingRules { family, rules } => {
+                Some(Self::RemoveRoutingRules { family: *family, rules: rules.clone() })
+            }
             Self::RestoreFile { .. }
             | Self::RemoveFile { .. }
             | Self::RemoveLink { .. }
             | Self::RemoveSandboxes { .. }
             | Self::RestartUnit { .. }
-            | Self::RestoreRules { .. } => None,
+            | Self::FlushLink { .. }
+            | Self::RemoveNftTables { .. }
+            | Self::DestroyIpSets { .. }
+            | Self::RemovePins { .. }
+            | Self::DetachPrograms { .. }
+            | Self::Unmount { .. }
+            | Self::RemoveTree { .. } => None,
         }
     }
 }
@@ -270,6 +305,34 @@ mod tests {
             expected: expected.into(),
         };
         assert_eq!(sysctl("1", "0").undo(), Some(sysctl("0", "1")));
+    }
+
+    #[test]
+    fn routes_rules_and_transactions_can_be_taken_back() {
+        let family = IpFamily::V6;
+        let lines = vec!["blackhole fd00::/122 dev lo proto bird".to_owned()];
+        let remove = HostOperation::RemoveRoutes { family, routes: lines.clone() };
+        let add = HostOperation::AddRoutes { family, routes: lines.clone() };
+        assert_eq!((remove.undo(), add.undo()), (Some(add), Some(remove)));
+        let remove = HostOperation::RemoveRoutingRules { family, rules: lines.clone() };
+        let add = HostOperation::AddRoutingRules { family, rules: lines };
+        assert_eq!((remove.undo(), add.undo()), (Some(add), Some(remove)));
+        let restore = |rules: &str, undo: Option<&str>| HostOperation::RestoreRules {
+            family,
+            backend: RulesBackend::Nft,
+            rules: rules.into(),
+            undo: undo.map(str::to_owned),
+        };
+        assert_eq!(restore("a", Some("b")).undo(), Some(restore("b", None)));
+        assert_eq!(restore("a", None).undo(), None);
+    }
+
+    #[test]
+    fn a_journal_of_old_is_still_read() {
+        let text = r#"{"kind":"restoreRules","family":"v4","backend":"nft","rules":"*raw"}"#;
+        let operation: HostOperation = serde_json::from_str(text).unwrap();
+        assert!(matches!(operation, HostOperation::RestoreRules { undo: None, .. }));
+        assert_eq!(serde_json::to_string(&operation).unwrap(), text);
     }
 
     #[test]
