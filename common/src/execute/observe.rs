@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::hosts::Hosts;
-use crate::calico::names::ROOT_CA_CONFIG_MAP;
+use crate::calico::names::{MANIFEST_NAMESPACE, ROOT_CA_CONFIG_MAP};
 use crate::cluster::{ApiError, Cluster, ListRequest, Page};
 use crate::node;
 use crate::plan::{Condition, ObjectRef, Observed, describe};
@@ -82,15 +82,16 @@ impl<'a, H: Hosts> Observer<'a, H> {
             return seen;
         };
         let account = file.token.known().and_then(|token| token.namespace.clone());
-        let within = |plural: &str, selector: Option<String>| ListRequest {
+        let accounts = ListRequest {
             namespace: account.clone(),
-            field_selector: selector,
-            ..ListRequest::all(Resource::new(plural, ""), "v1")
+            ..ListRequest::all(Resource::new("serviceaccounts", ""), "v1")
         };
-        let accounts = within("serviceaccounts", None);
-        let ca = within("configmaps", Some(format!("metadata.name={ROOT_CA_CONFIG_MAP}")));
-        let (accounts, ca, keys) =
-            tokio::join!(self.list(&accounts, now), self.list(&ca, now), self.signing_keys(now));
+        let namespace = account.as_deref().unwrap_or(MANIFEST_NAMESPACE);
+        let (accounts, ca, keys) = tokio::join!(
+            self.list(&accounts, now),
+            self.root_ca(namespace, now),
+            self.signing_keys(now)
+        );
         seen.credentials = snapshot([accounts, ca, keys], now).credentials_for(file);
         seen
     }
@@ -180,6 +181,26 @@ impl<'a, H: Hosts> Observer<'a, H> {
             },
         };
         Ok(pages.into_iter().map(record).collect())
+    }
+
+    /// The cluster's CA, as every namespace has it. It is read by its name, as whoever collects reads it: the right to list
+    /// `ConfigMap`s is not needed.
+    async fn root_ca(&self, namespace: &str, at: Timestamp) -> Answer {
+        let scope = ListRequest {
+            namespace: Some(namespace.to_owned()),
+            field_selector: Some(format!("metadata.name={ROOT_CA_CONFIG_MAP}")),
+            ..ListRequest::all(Resource::new("configmaps", ""), "v1")
+        };
+        let path = format!("{}/{ROOT_CA_CONFIG_MAP}", scope.path());
+        let key = RecordKey::List(scope.resource.clone());
+        let item = match self.cluster.get_raw(&path).await {
+            Ok(body) => body,
+            Err(error) if error.is_not_found() => Vec::new(),
+            Err(error) => return Err(gap(&key.path(), &error)),
+        };
+        let body = [br#"{"kind":"List","items":["#.as_slice(), &item, b"]}"].concat();
+        let extent = Extent { selector: scope.selector(), ..Extent::default() };
+        Ok(vec![Record { key, body, at, from: Provenance::Api(path), extent }])
     }
 
     async fn signing_keys(&self, at: Timestamp) -> Answer {

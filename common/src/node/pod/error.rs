@@ -61,9 +61,11 @@ pub enum NodePodError {
         /// What the server said.
         message: String,
     },
-    /// The user may not make pods there.
-    #[error("you may not create pods in namespace {namespace}: {message}")]
+    /// The user may not make pods there, or not do with them what must be done.
+    #[error("you may not {verb} pods in namespace {namespace}: {message}")]
     Forbidden {
+        /// What is not allowed: `create`, `delete`, …
+        verb: &'static str,
         /// The namespace, or all that were tried.
         namespace: String,
         /// What the server said.

@@ -66,6 +66,8 @@ struct Inner {
     serial: AtomicU64,
     /// What worked last.
     known: Mutex<Option<Attempt>>,
+    /// Namespaces in which all may be done with pods that must be.
+    allowed: Mutex<BTreeSet<String>>,
     /// Nodes on which exec does not work.
     without_exec: Mutex<BTreeSet<String>>,
 }
@@ -91,6 +93,7 @@ impl NodePods {
             starts,
             serial: AtomicU64::new(0),
             known: Mutex::default(),
+            allowed: Mutex::default(),
             without_exec: Mutex::default(),
         }))
     }

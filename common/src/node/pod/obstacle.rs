@@ -68,7 +68,7 @@ pub(super) fn of_creation(error: &ApiError, attempt: &Attempt) -> Obstacle {
         return other_namespace(NodePodError::Quota { namespace, message });
     }
     if says("cannot create resource") {
-        return other_namespace(NodePodError::Forbidden { namespace, message });
+        return other_namespace(NodePodError::Forbidden { verb: "create", namespace, message });
     }
     match error {
         // The namespace, or its ServiceAccount, is missing or going.
@@ -79,7 +79,8 @@ pub(super) fn of_creation(error: &ApiError, attempt: &Attempt) -> Obstacle {
     }
 }
 
-fn other_namespace(error: NodePodError) -> Obstacle {
+/// The same may be possible elsewhere.
+pub(super) fn other_namespace(error: NodePodError) -> Obstacle {
     Obstacle { error, way: Way::Namespace }
 }
 

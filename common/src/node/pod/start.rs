@@ -10,8 +10,8 @@ use super::facts::{self, NodeFacts};
 use super::image;
 use super::obstacle::{self, Choices, Obstacle};
 use super::spec::{self, Attempt, Order, Work};
-use super::{Inner, NodePodError};
-use crate::cluster::ListRequest;
+use super::{Inner, NodePodError, lock};
+use crate::cluster::{ListRequest, Question};
 use crate::plan::ObjectRef;
 use crate::slim::{Event, Pod};
 use crate::snapshot::Resource;
@@ -26,6 +26,9 @@ const ACKNOWLEDGE_LIMIT: Duration = Duration::from_secs(15);
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// The same when the image may have to be pulled.
 const PULL_LIMIT: Duration = Duration::from_secs(180);
+
+/// What is done with a pod once it is made.
+const LOOKED_AFTER_BY: [&str; 3] = ["delete", "get", "watch"];
 
 /// A pod that was made.
 #[derive(Clone, Debug)]
@@ -149,6 +152,7 @@ impl Inner {
             expires_at: now.saturating_add(deadline).unwrap_or(now),
             work,
         };
+        self.may_look_after(&object.namespace).await?;
         let manager = &self.options.field_manager;
         let made = self.ledger.create(&self.cluster, object.clone(), order.pod(), manager).await;
         let made = match made {
@@ -157,6 +161,37 @@ impl Inner {
             Err(error) => return Err(Obstacle { error, way: obstacle::Way::None }),
         };
         self.wait(node, object, made, attempt, limit, decide).await
+    }
+
+    /// Asks before a pod is made: whoever may create one and not delete it would leave it behind. Where nobody answers,
+    /// trying tells.
+    async fn may_look_after(&self, namespace: &str) -> Result<(), Obstacle> {
+        if lock(&self.allowed).contains(namespace) {
+            return Ok(());
+        }
+        let ask = |verb: &'static str| async move {
+            let question = Question {
+                verb: verb.to_owned(),
+                resource: "pods".to_owned(),
+                namespace: namespace.to_owned(),
+                ..Question::default()
+            };
+            (verb, self.cluster.can_i(&question).await)
+        };
+        let answers = futures::future::join_all(LOOKED_AFTER_BY.map(ask)).await;
+        if let Some((verb, _)) = answers.iter().find(|(_, answer)| *answer == Ok(false)) {
+            let message = "the API server says so".to_owned();
+            let namespace = namespace.to_owned();
+            return Err(obstacle::other_namespace(NodePodError::Forbidden {
+                verb,
+                namespace,
+                message,
+            }));
+        }
+        if answers.iter().all(|(_, answer)| *answer == Ok(true)) {
+            lock(&self.allowed).insert(namespace.to_owned());
+        }
+        Ok(())
     }
 
     async fn wait<T>(
