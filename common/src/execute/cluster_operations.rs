@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::hosts::{Hosts, NoHosts};
 use super::observe::Observer;
 use super::{
-    GuardFailure, ObserveError, Operations, PerformError, Performed, Prepared, kubeconfig,
+    GuardFailure, ObserveError, Operations, PerformError, Performed, Prepared, Underway, kubeconfig,
 };
 use crate::cluster::{ApiError, Cluster, Unreachable};
 use crate::plan::{
@@ -79,7 +79,7 @@ impl<H: Hosts> Operations for ClusterOperations<'_, H> {
             Action::OnHost { node, operation: HostOperation::WriteFile { content, .. } } => {
                 self.content(node, content).await
             }
-            Action::OnHost { .. } | Action::Delete { .. } => Ok(Prepared::default()),
+            _ => Ok(Prepared::default()),
         }
     }
 
@@ -87,6 +87,7 @@ impl<H: Hosts> Operations for ClusterOperations<'_, H> {
         &self,
         action: &Action,
         prepared: &Prepared,
+        _underway: &Underway<'_>,
     ) -> Result<Performed, PerformError> {
         match action {
             Action::Delete { object, uid } => {
@@ -94,6 +95,12 @@ impl<H: Hosts> Operations for ClusterOperations<'_, H> {
             }
             Action::OnHost { node, operation } => {
                 self.hosts.operate(node, operation, prepared.bytes()).await
+            }
+            Action::Patch { .. }
+            | Action::Evict { .. }
+            | Action::DeletePods { .. }
+            | Action::BackUp { .. } => {
+                Err(PerformError::Rejected("this version cannot do that yet".to_owned()))
             }
         }
     }

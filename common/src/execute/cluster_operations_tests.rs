@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::hosts::Hosts;
-use super::{ClusterOperations, Operations, PerformError, Performed};
+use super::{ClusterOperations, Operations, PerformError, Performed, StopSwitch, Underway};
 use crate::cluster::test_server::{Reply, TestServer};
 use crate::plan::{
     Action, BinarySource, Condition, Expected, FileContent, HostOperation, Verdict, judge,
@@ -86,6 +86,8 @@ async fn content_is_made_when_it_is_needed_and_handed_over_whole() {
         service_account: "calico-cni-plugin".into(),
     };
     let source = BinarySource::Release { version: "v3.28.4".into(), architecture: "amd64".into() };
+    let (_switch, stop) = StopSwitch::new();
+    let underway = Underway::new(&stop);
     for (content, says) in [
         (FileContent::Text { text: "{}".into() }, "{}"),
         (FileContent::Binary { name: "calico-ipam".into(), source }, "calico-ipam"),
@@ -96,7 +98,7 @@ async fn content_is_made_when_it_is_needed_and_handed_over_whole() {
         assert_eq!(prepared.sha256().unwrap().len(), 64);
         // What could be logged, or be part of an error, shows nothing of it.
         assert!(!format!("{prepared:?}").contains(says) && !format!("{action:?}").contains(TOKEN));
-        assert_eq!(operations.perform(&action, &prepared).await, Ok(Performed::Acted));
+        assert_eq!(operations.perform(&action, &prepared, &underway).await, Ok(Performed::Acted));
         let (node, content) = hosts.operated.lock().unwrap().pop().unwrap();
         let content = String::from_utf8(content.unwrap()).unwrap();
         assert!(node == "n1" && content.contains(says), "{content}");
@@ -110,7 +112,7 @@ async fn content_is_made_when_it_is_needed_and_handed_over_whole() {
     let action = Action::OnHost { node: "n1".into(), operation };
     let prepared = operations.prepare(&action).await.unwrap();
     assert!(prepared.bytes().is_none());
-    operations.perform(&action, &prepared).await.unwrap();
+    operations.perform(&action, &prepared, &underway).await.unwrap();
     assert_eq!(hosts.operated.lock().unwrap().pop(), Some(("n1".to_owned(), None)));
 }
 

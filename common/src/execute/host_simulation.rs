@@ -14,7 +14,7 @@ use super::journal::Journal;
 use super::lease::Tenure;
 use super::{
     Clock, Consent, Executor, GuardFailure, ObserveError, Operations, PerformError, Performed,
-    Prepared, Silent, StopSwitch,
+    Prepared, Silent, StopSwitch, Underway,
 };
 use crate::plan::host::backup_path;
 use crate::plan::{
@@ -292,6 +292,7 @@ impl Operations for HostSimulation {
         &self,
         action: &Action,
         prepared: &Prepared,
+        _underway: &Underway<'_>,
     ) -> Result<Performed, PerformError> {
         let Action::OnHost { node, operation } = action else { panic!("{action:?}") };
         self.point().await;

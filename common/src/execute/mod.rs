@@ -39,7 +39,9 @@ pub use consent::{Consent, Terminal};
 pub use hosts::{Hosts, NoHosts};
 pub use journal::Journal;
 pub use node_hosts::NodeHosts;
-pub use operations::{GuardFailure, ObserveError, Operations, PerformError, Performed, Prepared};
+pub use operations::{
+    GuardFailure, ObserveError, Operations, PerformError, Performed, Prepared, Underway,
+};
 pub use progress::{Activity, Progress, Reporter, Silent};
 pub use run::Executor;
 pub use stop::{Stop, StopSwitch};

@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::hosts::Hosts;
 use crate::calico::names::{MANIFEST_NAMESPACE, ROOT_CA_CONFIG_MAP};
@@ -59,17 +60,31 @@ impl<'a, H: Hosts> Observer<'a, H> {
             Condition::ObjectGone { object, .. } => {
                 Observed { object_uid: self.uid(object).await, ..Observed::nothing(now) }
             }
+            Condition::Patched { object, .. } => {
+                Observed { object: self.object(object).await, ..Observed::nothing(now) }
+            }
+            Condition::NodeSchedulable { node, .. } => {
+                Observed { node: self.node(node).await, ..Observed::nothing(now) }
+            }
+            // Nothing makes these true yet.
+            Condition::PodsGone { .. } | Condition::BackedUp { .. } => Observed::nothing(now),
         }
     }
 
     /// The uid of what has the object's name now.
     async fn uid(&self, object: &ObjectRef) -> Known<String> {
+        let uid = |value: Value| {
+            let uid = value.pointer("/metadata/uid").and_then(Value::as_str);
+            uid.unwrap_or_default().to_owned()
+        };
+        self.object(object).await.map(uid)
+    }
+
+    /// What has the object's name now.
+    async fn object(&self, object: &ObjectRef) -> Known<Value> {
         match self.cluster.get_json(object).await {
             Ok(None) => Known::Absent,
-            Ok(Some(value)) => {
-                let uid = value.pointer("/metadata/uid").and_then(|it| it.as_str());
-                Known::Known(uid.unwrap_or_default().to_owned())
-            }
+            Ok(Some(value)) => Known::Known(value),
             Err(error) => Known::Unknown(gap(&describe::object(object), &error)),
         }
     }

@@ -4,6 +4,9 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use tokio::sync::watch;
+
+use super::Stop;
 use crate::plan::{Action, Condition, Guard, Observed};
 
 /// Looks at the world and changes it. Every method ends by itself: whoever implements it limits its requests.
@@ -14,11 +17,13 @@ pub trait Operations {
     /// Makes what the action needs and the plan does not hold: a token, the bytes of a program. Changes nothing.
     fn prepare(&self, action: &Action) -> impl Future<Output = Result<Prepared, PerformError>>;
 
-    /// Acts. Doing it again after it was done changes nothing.
+    /// Acts. Doing it again after it was done changes nothing. An action of many requests tells `underway` how far it
+    /// is, and stops between two of them when the user wants it.
     fn perform(
         &self,
         action: &Action,
         prepared: &Prepared,
+        underway: &Underway<'_>,
     ) -> impl Future<Output = Result<Performed, PerformError>>;
 
     /// Looks at what the condition is about. What cannot be read may be unknown in the answer, or an error.
@@ -65,6 +70,35 @@ pub enum Performed {
     AlreadyRight(String),
 }
 
+/// An action that goes on.
+#[derive(Debug)]
+pub struct Underway<'a> {
+    stop: &'a Stop,
+    how_far: watch::Sender<String>,
+}
+
+impl<'a> Underway<'a> {
+    /// An action that has not told anything yet. It is asked to end early by `stop`.
+    pub fn new(stop: &'a Stop) -> Self {
+        Self { stop, how_far: watch::Sender::new(String::new()) }
+    }
+
+    /// The user's wish to stop.
+    pub fn stop(&self) -> &Stop {
+        self.stop
+    }
+
+    /// Tells how far it is, for a person: `1,204 of 3,000 deleted`.
+    pub fn tell(&self, how_far: String) {
+        self.how_far.send_replace(how_far);
+    }
+
+    /// Where it can be heard.
+    pub(super) fn heard(&self) -> watch::Receiver<String> {
+        self.how_far.subscribe()
+    }
+}
+
 /// Why a guard does not let a step act.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GuardFailure {
@@ -91,6 +125,9 @@ pub enum PerformError {
     /// No answer came: it may have been carried out, or not. Only verification can tell.
     #[error("{0}; whether it was carried out is not known")]
     Unclear(String),
+    /// The user wanted it to stop: it is done so far, and no request is under way.
+    #[error("stopped: {0}")]
+    Stopped(String),
 }
 
 /// Why nothing could be seen this time.

@@ -30,6 +30,11 @@ pub enum Activity<'a> {
     Guarding,
     /// It acts.
     Acting,
+    /// It acts, and is so far.
+    Progressing {
+        /// For a person: `1,204 of 3,000 deleted`.
+        how_far: &'a str,
+    },
     /// It waits for a condition. Told once a second.
     Waiting {
         /// For what.
@@ -51,6 +56,7 @@ impl Progress<'_> {
         match self.activity {
             Activity::Guarding => "checking that nothing has changed since".to_owned(),
             Activity::Acting => describe::action(&self.step.action),
+            Activity::Progressing { how_far } => how_far.to_owned(),
             Activity::Waiting { condition, elapsed, limit, .. } => format!(
                 "waiting for {} ({} s of {} s)",
                 describe::awaited(condition),
@@ -66,13 +72,17 @@ impl Progress<'_> {
 fn ended(outcome: &StepOutcome) -> String {
     let verified = || {
         let facts = outcome.verified.iter();
-        facts.map(|it| format!("{} after {} s", it.what, it.after_seconds)).collect::<Vec<_>>()
+        let facts = facts.map(|it| format!("{} after {} s", it.what, it.after_seconds));
+        facts.collect::<Vec<_>>().join(", ")
     };
     match &outcome.state {
-        StepState::Done => verified().join(", "),
+        StepState::Done => verified(),
         StepState::Skipped { why } => format!("not needed: {why}"),
         StepState::Failed { why } => why.clone(),
-        StepState::Started => "stopped before it was verified".to_owned(),
+        StepState::Started => match verified().as_str() {
+            "" => "stopped before it was verified".to_owned(),
+            so_far => format!("stopped before it was verified: {so_far}"),
+        },
         StepState::Pending => "not begun".to_owned(),
         StepState::Undone => "taken back".to_owned(),
     }

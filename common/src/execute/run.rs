@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::journal::{Entry, JournalError};
 use super::lease::Tenure;
 use super::{
-    Activity, Clock, Consent, GuardFailure, Journal, Operations, PerformError, Performed, Progress,
-    Reporter, Stop,
+    Activity, Clock, Consent, GuardFailure, Journal, Operations, PerformError, Performed, Prepared,
+    Progress, Reporter, Stop, Underway,
 };
 use crate::plan::{
-    Applicability, Outcome, Plan, RunResult, Step, StepId, StepOutcome, StepState, Undo, Verdict,
+    Action, Applicability, Outcome, Plan, RunResult, Step, StepId, StepOutcome, StepState, Verdict,
     Verification, Verified, describe, judge,
 };
 use crate::snapshot::without_secrets;
@@ -67,6 +67,13 @@ pub(super) struct Current<'a> {
     pub(super) began: Duration,
     /// An earlier attempt may have acted.
     pub(super) again: bool,
+}
+
+impl<'a> Current<'a> {
+    fn progress(self, activity: Activity<'a>) -> Progress<'a> {
+        let Self { number, of, step, .. } = self;
+        Progress { number, of, step, activity }
+    }
 }
 
 impl<O: Operations, C: Clock> Executor<'_, O, C> {
@@ -159,6 +166,10 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
                     let what = describe::action(&step.action);
                     return Ok(Ended::refused(format!("{what}: refused: {why}")));
                 }
+                Err(PerformError::Stopped(how_far)) => {
+                    verified.push(self.verified(current, how_far));
+                    return Ok(Ended::interrupted(StepState::Started));
+                }
                 Err(error @ PerformError::Unclear(_)) => unclear = Some(error.to_string()),
             }
         }
@@ -172,8 +183,7 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
                 }
                 return Ok(ended);
             }
-            let after_seconds = self.clock.elapsed().saturating_sub(current.began).as_secs();
-            verified.push(Verified { what: describe::met(&verification.condition), after_seconds });
+            verified.push(self.verified(current, describe::met(&verification.condition)));
         }
         let state = match already {
             Some(why) => StepState::Skipped { why: scrub(&why) },
@@ -198,7 +208,34 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
             let at = self.clock.now();
             self.journal.write(&Entry::Content { at, step: step.id.clone(), sha256 })?;
         }
-        Ok(self.operations.perform(&step.action, &prepared).await)
+        Ok(self.perform(current, &step.action, &prepared).await)
+    }
+
+    /// Acts, and passes on how far it is.
+    pub(super) async fn perform(
+        &mut self,
+        current: Current<'_>,
+        action: &Action,
+        prepared: &Prepared,
+    ) -> Result<Performed, PerformError> {
+        let underway = Underway::new(self.stop);
+        let mut heard = underway.heard();
+        let mut acting = std::pin::pin!(self.operations.perform(action, prepared, &underway));
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut acting => return done,
+                Ok(()) = heard.changed() => {}
+            }
+            let how_far = heard.borrow_and_update().clone();
+            let progress = Activity::Progressing { how_far: &how_far };
+            self.reporter.tell(&current.progress(progress));
+        }
+    }
+
+    fn verified(&self, current: Current<'_>, what: String) -> Verified {
+        let after_seconds = self.clock.elapsed().saturating_sub(current.began).as_secs();
+        Verified { what, after_seconds }
     }
 
     /// Looks at all guards. `Some` when there is nothing to do any more; then the others were still looked at.
@@ -279,8 +316,7 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
     }
 
     pub(super) fn tell(&mut self, current: Current<'_>, activity: Activity<'_>) {
-        let Current { number, of, step, .. } = current;
-        self.reporter.tell(&Progress { number, of, step, activity });
+        self.reporter.tell(&current.progress(activity));
     }
 }
 
@@ -303,7 +339,7 @@ fn inadmissible(step: &Step, before: &[StepOutcome]) -> Option<String> {
 
 /// What this run changed must stay its own to take back, whichever of its attempts it was.
 fn is_to_be_undone(current: Current<'_>) -> bool {
-    current.again && matches!(current.step.undo, Undo::OnHost { .. })
+    current.again && current.step.undo.is_possible()
 }
 
 /// Foreign text as it may be kept and shown: an error may quote what was sent.

@@ -217,7 +217,9 @@ async fn what_was_replaced_already_is_verified_but_not_done_again() {
     let world = Simulation::new(&["a"]);
     let plan = world.plan(1);
     // Somebody restarts calico-node between plan and run.
-    super::Operations::perform(&world, &plan.steps[0].action, &super::Prepared::default())
+    let (_switch, stop) = StopSwitch::new();
+    let (action, prepared) = (&plan.steps[0].action, super::Prepared::default());
+    super::Operations::perform(&world, action, &prepared, &super::Underway::new(&stop))
         .await
         .unwrap();
     let ran = run(world, |it| it.steps = plan.steps.clone()).await;

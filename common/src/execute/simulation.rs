@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::journal::{Recorded, UnfinishedRun, read, unfinished_runs};
 use super::{
     Clock, GuardFailure, Journal, ObserveError, Operations, PerformError, Performed, Prepared,
-    StopSwitch,
+    StopSwitch, Underway,
 };
 use crate::plan::{
     Action, Applicability, Condition, Guard, ObjectRef, Observed, Plan, PlanId, PodRef, Step,
@@ -245,6 +245,7 @@ impl Operations for Simulation {
         &self,
         action: &Action,
         _prepared: &Prepared,
+        _underway: &Underway<'_>,
     ) -> Result<Performed, PerformError> {
         let Action::Delete { object, .. } = action else { panic!("not simulated: {action:?}") };
         let id = StepId(format!("restart-calico-node/{}", object.name));

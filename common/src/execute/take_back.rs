@@ -71,15 +71,14 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
         if let Some(why) = self.tenure.over() {
             return Ok(Ended::failed(why));
         }
-        let Undo::OnHost { node, operation } = &step.undo else {
+        let Some(undo) = step.undo.action() else {
             return Ok(Ended::failed("the plan does not say how"));
         };
         self.journal.write(&Entry::Undoing { at: self.clock.now(), step: step.id.clone() })?;
         self.tell(current, Activity::Acting);
         let mut ended = Ended::failed("nothing is known of what the step wrote");
-        for operation in attempts(step, operation, recorded) {
-            let action = Action::OnHost { node: node.clone(), operation };
-            ended = match self.operations.perform(&action, &Prepared::default()).await {
+        for action in attempts(step, undo, recorded) {
+            ended = match self.perform(current, &action, &Prepared::default()).await {
                 Ok(Performed::Acted | Performed::AlreadyRight(_)) => {
                     self.note(step, &StepState::Undone)?;
                     return Ok(Ended { state: StepState::Undone, run: None });
@@ -100,14 +99,18 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
 
 /// The undo with what must still stand there, as the journal knows it: what the run wrote, newest first; nothing, where it
 /// moved something away.
-fn attempts(step: &Step, undo: &HostOperation, recorded: &Recorded) -> Vec<HostOperation> {
-    let HostOperation::RestoreFile { path, backup, expected: Expected::Any } = undo else {
-        return vec![undo.clone()];
+fn attempts(step: &Step, undo: Action, recorded: &Recorded) -> Vec<Action> {
+    let Action::OnHost {
+        node,
+        operation: HostOperation::RestoreFile { path, backup, expected: Expected::Any },
+    } = &undo
+    else {
+        return vec![undo];
     };
-    let with = |expected: Expected| HostOperation::RestoreFile {
-        path: path.clone(),
-        backup: backup.clone(),
-        expected,
+    let with = |expected: Expected| {
+        let operation =
+            HostOperation::RestoreFile { path: path.clone(), backup: backup.clone(), expected };
+        Action::OnHost { node: node.clone(), operation }
     };
     let moved =
         matches!(&step.action, Action::OnHost { operation: HostOperation::MoveAside { .. }, .. });
@@ -128,7 +131,7 @@ fn untouched(recorded: &Recorded, step: &Step) -> StepState {
         (_, state @ (StepState::Undone | StepState::Pending)) => return state.clone(),
         (Undo::NotNeeded { why }, _) => format!("needs no undo: {why}"),
         (Undo::Impossible { why }, _) => format!("cannot be taken back: {why}"),
-        (Undo::OnHost { .. }, _) => "it did not act".to_owned(),
+        (Undo::OnHost { .. } | Undo::Patch { .. }, _) => "it did not act".to_owned(),
     };
     StepState::Skipped { why }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ObjectRef;
+use super::{JsonPatch, ObjectRef};
 
 /// Something that must come true.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +79,38 @@ pub enum Condition {
         object: ObjectRef,
         /// Its uid.
         uid: String,
+    },
+    /// The object is as the patch makes it.
+    #[serde(rename_all = "camelCase")]
+    Patched {
+        /// The object.
+        object: ObjectRef,
+        /// Its uid.
+        uid: String,
+        /// The patch.
+        patch: JsonPatch,
+    },
+    /// None of these pods exists any more. A pod is known by its uid.
+    #[serde(rename_all = "camelCase")]
+    PodsGone {
+        /// The pods.
+        pods: Vec<PodRef>,
+    },
+    /// Pods may be scheduled to the node, or may not.
+    #[serde(rename_all = "camelCase")]
+    NodeSchedulable {
+        /// The node.
+        node: String,
+        /// Which of the two.
+        is: bool,
+    },
+    /// This machine has a whole archive of what the node had of Calico.
+    #[serde(rename_all = "camelCase")]
+    BackedUp {
+        /// The node.
+        node: String,
+        /// Directory on this machine.
+        directory: String,
     },
 }
 

@@ -2,7 +2,10 @@
 
 use crate::calico::credentials::short;
 
-use super::{Action, Condition, FileContent, Guard, HostOperation, ObjectRef, Undo, Verification};
+use super::{
+    Action, Condition, FileContent, Guard, HostOperation, JsonPatch, ObjectRef, PatchOperation,
+    Undo, Verification,
+};
 
 /// `pod kube-system/calico-node-5frw8`
 pub fn object(object: &ObjectRef) -> String {
@@ -19,7 +22,68 @@ pub fn action(action: &Action) -> String {
     match action {
         Action::Delete { object: it, .. } => format!("delete {}", object(it)),
         Action::OnHost { node, operation: it } => format!("{} on {node}", operation(it)),
+        Action::Patch { object: it, patch, .. } => changes(it, patch),
+        Action::Evict { pods, .. } => format!("evict {}", counted(pods.len(), "pod")),
+        Action::DeletePods { pods, grace_seconds: Some(0), .. } => {
+            format!("delete {} without waiting for a kubelet", counted(pods.len(), "pod"))
+        }
+        Action::DeletePods { pods, .. } => format!("delete {}", counted(pods.len(), "pod")),
+        Action::BackUp { node, directory } => {
+            format!("save what {node} has of Calico below {directory}")
+        }
     }
+}
+
+/// `node n1: set spec.unschedulable to true, remove annotation projectcalico.org/IPv4Address`
+fn changes(it: &ObjectRef, patch: &JsonPatch) -> String {
+    const SHOWN: usize = 4;
+    let mut parts: Vec<String> = patch.changes().map(|it| change(patch, it)).collect();
+    let more = parts.len().saturating_sub(SHOWN);
+    parts.truncate(SHOWN);
+    if more > 0 {
+        parts.push(format!("{} more", number(more)));
+    }
+    format!("{}: {}", object(it), parts.join(", "))
+}
+
+fn change(patch: &JsonPatch, operation: &PatchOperation) -> String {
+    match operation {
+        PatchOperation::Test { path, value } => format!("test that {} is {value}", member(path)),
+        PatchOperation::Add { path, value } => match path.strip_suffix("/-") {
+            Some(list) => format!("put {value} back into {}", member(list)),
+            None => format!("set {} to {value}", member(path)),
+        },
+        PatchOperation::Remove { path } => {
+            // An element of a list has no name but what its tests say of it.
+            let below = format!("{path}/");
+            let named = patch.0.iter().find_map(|it| match it {
+                PatchOperation::Test { path, value } if path.starts_with(&below) => Some(value),
+                _ => None,
+            });
+            match (named, path.rsplit_once('/')) {
+                (Some(value), Some((list, _))) => format!("remove {value} from {}", member(list)),
+                _ => format!("remove {}", member(path)),
+            }
+        }
+    }
+}
+
+/// `/metadata/annotations/a~1b` → `annotation a/b`, `/spec/unschedulable` → `spec.unschedulable`
+fn member(path: &str) -> String {
+    let plain = |it: &str| it.replace("~1", "/").replace("~0", "~");
+    if let Some(name) = path.strip_prefix("/metadata/annotations/") {
+        return format!("annotation {}", plain(name));
+    }
+    if let Some(name) = path.strip_prefix("/metadata/labels/") {
+        return format!("label {}", plain(name));
+    }
+    path.trim_start_matches('/').split('/').map(plain).collect::<Vec<_>>().join(".")
+}
+
+/// `1 pod`, `3,000 pods`
+pub fn counted(count: usize, noun: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{s}", number(count))
 }
 
 /// What is done on a host, imperative: `write /etc/cni/net.d/calico-kubeconfig with a fresh token`.
@@ -128,6 +192,16 @@ pub fn condition(condition: &Condition) -> String {
             many => format!("{many} sandboxes on {node} are gone"),
         },
         Condition::ObjectGone { object: it, .. } => format!("{} is gone", object(it)),
+        Condition::Patched { object: it, .. } => format!("{} is so changed", object(it)),
+        Condition::PodsGone { pods } => match pods.len() {
+            1 => "1 pod is gone".to_owned(),
+            many => format!("{} pods are gone", number(many)),
+        },
+        Condition::NodeSchedulable { node, is: true } => format!("pods may be scheduled to {node}"),
+        Condition::NodeSchedulable { node, is: false } => format!("{node} is cordoned"),
+        Condition::BackedUp { node, directory } => {
+            format!("what {node} has of Calico is saved below {directory}")
+        }
     }
 }
 
@@ -151,6 +225,11 @@ pub fn awaited(condition: &Condition) -> String {
             many => format!("{many} sandboxes to go"),
         },
         Condition::ObjectGone { object: it, .. } => format!("{} to go", object(it)),
+        Condition::Patched { object: it, .. } => format!("{} to be changed", object(it)),
+        Condition::PodsGone { pods } => format!("{} to go", counted(pods.len(), "pod")),
+        Condition::NodeSchedulable { node, is: true } => format!("{node} to take pods again"),
+        Condition::NodeSchedulable { node, is: false } => format!("{node} to be cordoned"),
+        Condition::BackedUp { .. } => "the archive to be whole".to_owned(),
     }
 }
 
@@ -170,6 +249,11 @@ pub fn met(condition: &Condition) -> String {
             format!("{count} of {count} sandboxes gone", count = ids.len())
         }
         Condition::ObjectGone { .. } => "gone".to_owned(),
+        Condition::Patched { .. } => "changed".to_owned(),
+        Condition::PodsGone { pods } => format!("{} gone", counted(pods.len(), "pod")),
+        Condition::NodeSchedulable { is: true, .. } => "takes pods again".to_owned(),
+        Condition::NodeSchedulable { is: false, .. } => "cordoned".to_owned(),
+        Condition::BackedUp { .. } => "saved".to_owned(),
     }
 }
 
@@ -184,7 +268,21 @@ pub fn undo(undo: &Undo) -> String {
         Undo::NotNeeded { why } => format!("not needed: {why}"),
         Undo::Impossible { why } => format!("not possible: {why}"),
         Undo::OnHost { node, operation: it } => format!("{} on {node}", operation(it)),
+        Undo::Patch { object: it, patch, .. } => changes(it, patch),
     }
+}
+
+/// `12,345`
+pub fn number(value: usize) -> String {
+    let digits = value.to_string();
+    let mut out = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 /// `pods` → `pod`, `daemonsets` → `DaemonSet`; an unknown kind keeps its plural.
@@ -245,6 +343,40 @@ mod tests {
             verification(&Verification { condition: one, within_seconds: 120 }),
             "1 stuck pod on node2 runs or is gone (at most 120 s)"
         );
+    }
+
+    #[test]
+    fn changes_are_told_in_words() {
+        let node = ObjectRef { plural: "nodes".into(), namespace: String::new(), ..pod() };
+        let mut patch = JsonPatch::default()
+            .change("/spec/unschedulable", None, Some(true.into()))
+            .change("/metadata/annotations/projectcalico.org~1IPv4Address", Some("x".into()), None)
+            .test("/status/conditions/0/type", "NetworkUnavailable".into());
+        patch.0.push(PatchOperation::Remove { path: "/status/conditions/0".into() });
+        let said = changes(&node, &patch);
+        assert_eq!(
+            said,
+            "node calico-node-5frw8: set spec.unschedulable to true, remove annotation \
+             projectcalico.org/IPv4Address, remove \"NetworkUnavailable\" from status.conditions"
+        );
+        for n in 0..4 {
+            patch.0.push(PatchOperation::Remove { path: format!("/spec/{n}") });
+        }
+        assert!(changes(&node, &patch).ends_with("remove spec.0, 3 more"));
+    }
+
+    #[test]
+    fn thousands_of_pods_make_one_short_line() {
+        let pod =
+            |n: usize| PodRef { namespace: "n".into(), name: n.to_string(), uid: n.to_string() };
+        let pods: Vec<PodRef> = (0..3000).map(pod).collect();
+        let gone = Condition::PodsGone { pods: pods.clone() };
+        assert_eq!(condition(&gone), "3,000 pods are gone");
+        let delete = |grace_seconds, pods| {
+            action(&Action::DeletePods { pods, grace_seconds, max_parallel: 16 })
+        };
+        assert_eq!(delete(None, pods), "delete 3,000 pods");
+        assert_eq!(delete(Some(0), vec![pod(1)]), "delete 1 pod without waiting for a kubelet");
     }
 
     #[test]

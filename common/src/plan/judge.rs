@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::Condition;
+use serde_json::Value;
+
+use super::lingering::pods_gone;
+use super::{Aim, Condition, LingeringPod};
 use crate::calico::credentials::{ClusterCredentials, Refusal, refusal};
 use crate::slim::{ContainerStatus, Node, Pod};
 use crate::snapshot::{FileEntry, Gap, GapReason, HostFacts, Known};
@@ -20,8 +23,21 @@ pub struct Observed {
     pub host: Known<HostFacts>,
     /// The uid that the object has now; absent when there is none of its name.
     pub object_uid: Known<String>,
+    /// The object as the API server shows it.
+    pub object: Known<Value>,
+    /// Those of the awaited pods that still exist.
+    pub lingering: Known<Vec<LingeringPod>>,
+    /// What the node's archive on this machine holds.
+    pub backup: Known<BackupFacts>,
     /// What the cluster accepts.
     pub credentials: ClusterCredentials,
+}
+
+/// What an archive on this machine holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackupFacts {
+    /// Number of its entries.
+    pub entries: usize,
 }
 
 impl Observed {
@@ -33,6 +49,9 @@ impl Observed {
             node: not_asked("cluster/nodes.json"),
             host: not_asked("probe.txt"),
             object_uid: not_asked("object"),
+            object: not_asked("object"),
+            lingering: not_asked("cluster/pods.json"),
+            backup: not_asked("backup"),
             credentials: ClusterCredentials {
                 root_ca: not_asked("cluster/configmaps.json"),
                 service_account_uid: not_asked("cluster/serviceaccounts.json"),
@@ -100,6 +119,34 @@ pub fn judge(condition: &Condition, seen: &Observed) -> Verdict {
             Known::Known(_) => Verdict::NotYet("it is still there".to_owned()),
             Known::Unknown(gap) => unknown(gap),
         },
+        Condition::Patched { uid, patch, .. } => with(&seen.object, "it is gone", |object| {
+            if object.pointer("/metadata/uid").and_then(Value::as_str) != Some(uid) {
+                return Verdict::Failed("another object has its name now".to_owned());
+            }
+            match patch.aim(object) {
+                Aim::AlreadyRight => Verdict::Met,
+                Aim::Ready(_) => Verdict::NotYet("it was not changed".to_owned()),
+                Aim::Refused(why) => Verdict::NotYet(why),
+            }
+        }),
+        Condition::PodsGone { pods } => {
+            with(&seen.lingering, "no pods were looked at", |left| pods_gone(pods.len(), left))
+        }
+        Condition::NodeSchedulable { is, .. } => {
+            with(&seen.node, "the node no longer exists", |node| {
+                match (node.spec.unschedulable != *is, is) {
+                    (true, _) => Verdict::Met,
+                    (false, true) => Verdict::NotYet("it is cordoned".to_owned()),
+                    (false, false) => Verdict::NotYet("it is not cordoned".to_owned()),
+                }
+            })
+        }
+        Condition::BackedUp { .. } => {
+            with(&seen.backup, "there is no archive", |backup| match backup.entries {
+                0 => Verdict::Failed("the archive is empty".to_owned()),
+                _ => Verdict::Met,
+            })
+        }
     }
 }
 

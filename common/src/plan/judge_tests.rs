@@ -322,3 +322,62 @@ fn sandboxes_and_objects_are_gone_when_nothing_shows_them() {
     not_yet(&judged(Known::Known("u1".into())), "still there");
     not_yet(&judged(not_asked("object")), "could not be read");
 }
+
+#[test]
+fn a_patched_object_is_judged_by_what_it_is_now() {
+    let object = crate::plan::ObjectRef {
+        group: String::new(),
+        version: "v1".into(),
+        plural: "nodes".into(),
+        namespace: String::new(),
+        name: "node2".into(),
+    };
+    let patch =
+        crate::plan::JsonPatch::default().change("/spec/unschedulable", None, Some(true.into()));
+    let condition = Condition::Patched { object, uid: "u1".into(), patch };
+    let judged = |object: Known<Value>| judge(&condition, &Observed { object, ..seen() });
+    let node = |uid: &str, unschedulable: Value| {
+        let metadata = serde_json::json!({ "uid": uid });
+        Known::Known(
+            serde_json::json!({ "metadata": metadata, "spec": { "unschedulable": unschedulable } }),
+        )
+    };
+    assert_eq!(judged(node("u1", true.into())), Verdict::Met);
+    not_yet(&judged(node("u1", Value::Null)), "not changed");
+    assert!(
+        matches!(judged(node("u2", true.into())), Verdict::Failed(why) if why.contains("another"))
+    );
+    not_yet(&judged(Known::Absent), "gone");
+    not_yet(&judged(not_asked("object")), "could not be read");
+}
+
+#[test]
+fn a_node_takes_pods_or_does_not() {
+    let judged = |is: bool, unschedulable: bool| {
+        let mut node = Node::default();
+        node.spec.unschedulable = unschedulable;
+        let condition = Condition::NodeSchedulable { node: "node2".into(), is };
+        judge(&condition, &Observed { node: Known::Known(node), ..seen() })
+    };
+    assert_eq!((judged(true, false), judged(false, true)), (Verdict::Met, Verdict::Met));
+    not_yet(&judged(true, true), "is cordoned");
+    not_yet(&judged(false, false), "is not cordoned");
+    let cordoned = Condition::NodeSchedulable { node: "node2".into(), is: false };
+    not_yet(&judge(&cordoned, &Observed { node: Known::Absent, ..seen() }), "no longer exists");
+}
+
+#[test]
+fn an_empty_archive_is_no_backup() {
+    let condition = Condition::BackedUp { node: "node2".into(), directory: "/d".into() };
+    let judged = |backup| judge(&condition, &Observed { backup, ..seen() });
+    assert_eq!(judged(Known::Known(BackupFacts { entries: 9 })), Verdict::Met);
+    assert!(matches!(judged(Known::Known(BackupFacts { entries: 0 })), Verdict::Failed(_)));
+    not_yet(&judged(Known::Absent), "no archive");
+    not_yet(&judged(not_asked("backup")), "could not be read");
+    let gone = Condition::PodsGone { pods: Vec::new() };
+    assert_eq!(
+        judge(&gone, &Observed { lingering: Known::Known(Vec::new()), ..seen() }),
+        Verdict::Met
+    );
+    not_yet(&judge(&gone, &seen()), "could not be read");
+}

@@ -5,8 +5,10 @@ pub mod describe;
 pub mod host;
 mod id;
 mod judge;
+mod lingering;
 mod model;
 mod outcome;
+mod patch;
 mod remedies;
 
 pub use condition::{Condition, PodRef};
@@ -14,10 +16,12 @@ pub use host::{
     BinarySource, Expected, FileContent, HostOperation, IpFamily, LOOPBACK_SECONDS, NftFamily,
     NftTable, ProgramHook, RulesBackend, SandboxRef,
 };
-pub use judge::{Observed, Verdict, judge};
+pub use judge::{BackupFacts, Observed, Verdict, judge};
+pub use lingering::LingeringPod;
 pub use model::{
-    Action, Applicability, Guard, LeftOut, ObjectRef, Plan, PlanId, Step, StepId, Target, Undo,
-    Verification,
+    Action, Applicability, DEFAULT_PARALLEL, Guard, LeftOut, ObjectRef, Plan, PlanId, Step, StepId,
+    Target, Undo, Verification,
 };
 pub use outcome::{Outcome, RunResult, StepOutcome, StepState, Verified};
+pub use patch::{Aim, JsonPatch, PatchOperation, pointer};
 pub use remedies::{Order, RemedyName, plan_for};

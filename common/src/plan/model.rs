@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, HostOperation};
+use super::{Condition, HostOperation, JsonPatch, PodRef};
 
 /// How freely a step may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -146,7 +146,50 @@ pub enum Action {
         /// What is done there.
         operation: HostOperation,
     },
+    /// Changes an object. Never one that holds a secret: the patch stands in the journal.
+    #[serde(rename_all = "camelCase")]
+    Patch {
+        /// The object.
+        object: ObjectRef,
+        /// Its uid: another object of the same name is left alone.
+        uid: String,
+        /// What is changed, with the tests that guard it.
+        patch: JsonPatch,
+        /// `status`, when the change goes there; none for the object itself.
+        subresource: Option<String>,
+    },
+    /// Asks for pods to be evicted, which their disruption budgets may delay.
+    #[serde(rename_all = "camelCase")]
+    Evict {
+        /// The pods.
+        pods: Vec<PodRef>,
+        /// Seconds that each may take to stop; none for what its own spec says.
+        grace_seconds: Option<u32>,
+        /// Seconds that budgets may delay it.
+        within_seconds: u64,
+    },
+    /// Deletes pods, each with its uid as precondition.
+    #[serde(rename_all = "camelCase")]
+    DeletePods {
+        /// The pods.
+        pods: Vec<PodRef>,
+        /// Seconds that each may take to stop; none for what its own spec says. 0 forgets a pod without asking its node.
+        grace_seconds: Option<u32>,
+        /// So many requests at a time at most.
+        max_parallel: u32,
+    },
+    /// Saves what a node has of Calico as a tar archive on this machine, before it is removed there.
+    #[serde(rename_all = "camelCase")]
+    BackUp {
+        /// The node.
+        node: String,
+        /// Directory on this machine; the file is called after the node.
+        directory: String,
+    },
 }
+
+/// Requests at a time, when nobody asks for another number: quick, and far from what a small API server allows one user.
+pub const DEFAULT_PARALLEL: u32 = 16;
 
 /// What must hold immediately before a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -202,6 +245,36 @@ pub enum Undo {
         /// What is done there.
         operation: HostOperation,
     },
+    /// By changing an object back.
+    #[serde(rename_all = "camelCase")]
+    Patch {
+        /// The object.
+        object: ObjectRef,
+        /// Its uid: another object of the same name is left alone.
+        uid: String,
+        /// What is changed, with the tests that guard it.
+        patch: JsonPatch,
+        /// `status`, when the change goes there; none for the object itself.
+        subresource: Option<String>,
+    },
+}
+
+impl Undo {
+    /// What takes the step back; none when there is nothing to take back, or no way.
+    pub fn action(&self) -> Option<Action> {
+        match self.clone() {
+            Self::NotNeeded { .. } | Self::Impossible { .. } => None,
+            Self::OnHost { node, operation } => Some(Action::OnHost { node, operation }),
+            Self::Patch { object, uid, patch, subresource } => {
+                Some(Action::Patch { object, uid, patch, subresource })
+            }
+        }
+    }
+
+    /// True when there is a way to take the step back.
+    pub fn is_possible(&self) -> bool {
+        matches!(self, Self::OnHost { .. } | Self::Patch { .. })
+    }
 }
 
 /// A condition with the time it may take.

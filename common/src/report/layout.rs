@@ -3,6 +3,8 @@
 use anstyle::{AnsiColor, Style};
 use unicode_width::UnicodeWidthStr;
 
+pub use crate::plan::describe::number;
+
 /// What the reader's terminal can do, and what the reader wants to see.
 #[derive(Clone, Debug)]
 pub struct TextOptions {
@@ -104,19 +106,6 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines
-}
-
-/// `12,345`
-pub fn number(value: usize) -> String {
-    let digits = value.to_string();
-    let mut out = String::new();
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// `node1, node2`; above five: `node1, node2, node3 (+4)`.

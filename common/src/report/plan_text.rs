@@ -95,7 +95,8 @@ pub fn outcome(outcome: &Outcome, options: &TextOptions) -> String {
             StepState::Skipped { why } => (Mark::Good, format!("nothing to do: {why}")),
             StepState::Failed { why } => (Mark::Bad, why.clone()),
             StepState::Pending => (Mark::Skip, "not begun".to_owned()),
-            StepState::Started => (Mark::Warn, "begun, not verified".to_owned()),
+            StepState::Started if done.is_empty() => (Mark::Warn, "begun, not verified".to_owned()),
+            StepState::Started => (Mark::Warn, format!("begun, not verified: {}", done.join(", "))),
             StepState::Undone => (Mark::Skip, "taken back".to_owned()),
         };
         let line = format!("{}/{all} {}  {}", n + 1, escape(&place), escape(&says));

@@ -7,7 +7,7 @@ use super::catalogue::table;
 use super::escape::escape;
 use super::layout::{TextOptions, number};
 use super::v1::API_VERSION;
-use crate::plan::{HostOperation, Outcome, Plan, Step, Undo, describe};
+use crate::plan::{HostOperation, JsonPatch, Outcome, Plan, Step, Undo, describe};
 
 /// The document that `runs` prints.
 #[derive(Clone, Debug, Serialize)]
@@ -73,8 +73,11 @@ pub struct UndoStep {
     pub node: Option<String>,
     /// How it is taken back, for a person.
     pub undo: String,
-    /// The same as data.
+    /// The same as data, when it is work on a host.
     pub operation: Option<HostOperation>,
+    /// The same as data, when it is a change of an object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patch: Option<JsonPatch>,
 }
 
 impl RunList {
@@ -107,7 +110,11 @@ fn undo_step(step: &Step) -> UndoStep {
         undo: describe::undo(&step.undo),
         operation: match &step.undo {
             Undo::OnHost { operation, .. } => Some(operation.clone()),
-            Undo::NotNeeded { .. } | Undo::Impossible { .. } => None,
+            Undo::NotNeeded { .. } | Undo::Impossible { .. } | Undo::Patch { .. } => None,
+        },
+        patch: match &step.undo {
+            Undo::Patch { patch, .. } => Some(patch.clone()),
+            _ => None,
         },
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::Entry;
-use crate::plan::{Plan, RunResult, Step, StepId, StepState, Undo};
+use crate::plan::{Plan, RunResult, Step, StepId, StepState};
 
 /// What a journal tells.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,7 +121,7 @@ impl Recorded {
             self.begun.contains(&step.id)
                 && matches!(state, StepState::Started | StepState::Done | StepState::Failed { .. })
         };
-        let can = |step: &&Step| matches!(step.undo, Undo::OnHost { .. });
+        let can = |step: &&Step| step.undo.is_possible();
         self.plan.steps.iter().filter(acted).filter(can).collect()
     }
 
