@@ -29,14 +29,18 @@
 //!   [`Testbed::orphan_sandboxes`], [`Testbed::make_unready`], [`Testbed::stop_service`]. Of the cluster:
 //!   [`Testbed::delete_cluster_information`], [`Testbed::stop_api_server`], [`Testbed::restrict_pods`], and
 //!   [`Testbed::recreate_service_account`], [`Testbed::renew`]; after the last two, [`Testbed::heal_credentials`].
+//! - A node that Calico has left: [`Testbed::abandon`], then [`Abandoned::seed`] (everything that Calico leaves) or
+//!   [`Abandoned::seed_look_alikes`] (what only looks like it). [`Dump::of`] writes a node down, to compare.
 //! - Wait with [`wait_until`], on a condition, with a limit.
 
 mod artefacts;
+mod bpf_object;
 mod calico_image;
 mod certificates;
 mod cgroup;
 mod command;
 mod control_plane;
+mod dump;
 mod error;
 mod faults;
 mod image;
@@ -54,6 +58,7 @@ mod precondition;
 mod process;
 mod progress;
 mod repair;
+mod residues;
 mod sysctl;
 mod token;
 mod wait;
@@ -61,6 +66,7 @@ mod wait;
 pub use artefacts::Artefacts;
 pub use calico_image::FORBIDDEN;
 pub use command::{Invocation, Output};
+pub use dump::Dump;
 pub use error::Error;
 pub use faults::{
     CNI_BINARY, CNI_KUBECONFIG, CONFLIST, ClusterFault, FOREIGN_CONFLIST, Fault, Foreign, Renewal,
@@ -73,6 +79,7 @@ pub use node::{Node, Service};
 pub use precondition::{Skip, available};
 pub use process::Process;
 pub use progress::Progress;
+pub use residues::Abandoned;
 pub use wait::{wait_every, wait_until};
 
 use control_plane::ControlPlane;

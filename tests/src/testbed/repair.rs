@@ -25,6 +25,7 @@ impl Testbed {
                 node.start_service(service)?;
             }
         }
+        self.end_abandonment(node)?;
         node.remove(UNREADY)?;
         node.script(LEFTOVERS, &[FOREIGN_CONFLIST, FOREIGN_BRIDGE, STUCK])?;
         let mut touched = !has_calico_images(node)?;

@@ -38,6 +38,11 @@ impl Testbed {
     /// Writes a token into the node's CNI kubeconfig that is right in every respect, but expired an hour ago.
     pub fn expire_token(&self, node: &Node) -> Result<Fault, Error> {
         let before = node.read_text(CNI_KUBECONFIG)?;
+        replace_token(node, &before, &self.expired_token()?)
+    }
+
+    /// A token of the CNI plugin that is right in every respect, but expired an hour ago.
+    pub(in crate::testbed) fn expired_token(&self) -> Result<String, Error> {
         let uid = self.field(
             &["serviceaccount", "calico-cni-plugin", "--namespace=kube-system"],
             "{.metadata.uid}",
@@ -51,7 +56,7 @@ impl Testbed {
             issued: expires - 24 * 3600,
             expires,
         };
-        replace_token(node, &before, &token::sign(self.layout(), claims)?)
+        token::sign(self.layout(), claims)
     }
 
     /// Re-initialises the control plane on the same etcd. Kubelets, kube-proxies and the administrator's kubeconfig follow a

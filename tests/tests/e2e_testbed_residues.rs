@@ -1,0 +1,92 @@
+//! A node without Calico, what is seeded there, and that all of it is seen in a dump and goes again.
+#![cfg(all(unix, feature = "e2e"))]
+
+use tests::story::demand;
+use tests::testbed::{Abandoned, Dump, Error, Service, Testbed};
+
+/// Where a dump shows a residue of this name: the section, and words of a line.
+fn place(name: &str) -> (&str, &str) {
+    let (kind, rest) = name.split_once('/').unwrap_or((name, ""));
+    let last = rest.rsplit('/').next().unwrap_or(rest);
+    match kind {
+        "file" | "directory" => ("files", rest),
+        "mount" => ("mounts", rest),
+        "link" => ("links", rest),
+        "route" if rest.starts_with("v6") => ("routes -6", rest.trim_start_matches("v6/")),
+        "route" => ("routes -4", rest.trim_start_matches("v4/")),
+        "routing-rule" if rest.starts_with("v6") => ("routing rules -6", last),
+        "routing-rule" => ("routing rules -4", last),
+        "rules" => match rest.rsplit_once('/').map_or(rest, |(start, _)| start) {
+            "nft/v4" => ("iptables nft", "-A cali-"),
+            "nft/v6" => ("ip6tables nft", "-A cali-"),
+            "legacy/v4" => ("iptables legacy", "-A cali-"),
+            _ => ("ip6tables legacy", "-A cali-"),
+        },
+        "nft-table" => ("nftables", last),
+        "ip-set" => ("ipsets", rest),
+        "program" => ("programs", "eth0"),
+        "pin" => ("pins", rest),
+        _ => ("node", rest),
+    }
+}
+
+#[test]
+fn residues_are_seeded_and_seen_and_go() -> Result<(), Error> {
+    let Some(testbed) = Testbed::for_test("residues_are_seeded")? else { return Ok(()) };
+    let node = testbed.lease_node()?;
+    let abandoned = testbed.abandon(&node)?;
+    let proxy = testbed.stop_service(&node, Service::KubeProxy)?;
+    let clean = Dump::of(&testbed, &node)?;
+    let names = abandoned.seed()?;
+    let seeded = Dump::of(&testbed, &node)?;
+    let new = clean.differences(&seeded);
+    println!("{} residues make {} of {} lines", names.len(), new.len(), seeded.len());
+    let unseen: Vec<&String> = names
+        .iter()
+        .filter(|name| {
+            let (section, words) = place(name);
+            !new.iter().any(|it| it.starts_with(&format!("{section} + ")) && it.contains(words))
+        })
+        .collect();
+    demand(unseen.is_empty(), "every residue is in the dump", &unseen)?;
+    abandoned.clear()?;
+    let after = Dump::of(&testbed, &node)?;
+    demand(clean == after, "all of it went", &clean.differences(&after))?;
+    is_right_after(&testbed, abandoned, proxy)
+}
+
+#[test]
+fn look_alikes_are_seeded_and_go() -> Result<(), Error> {
+    let Some(testbed) = Testbed::for_test("look_alikes_are_seeded")? else { return Ok(()) };
+    let node = testbed.lease_node()?;
+    let abandoned = testbed.abandon(&node)?;
+    let proxy = testbed.stop_service(&node, Service::KubeProxy)?;
+    let clean = Dump::of(&testbed, &node)?;
+    let names = abandoned.seed_look_alikes()?;
+    let seeded = Dump::of(&testbed, &node)?;
+    let again = Dump::of(&testbed, &node)?;
+    demand(seeded == again, "two dumps are equal", &seeded.differences(&again))?;
+    println!(
+        "{} look-alikes make {} of {} lines",
+        names.len(),
+        clean.differences(&seeded).len(),
+        seeded.len()
+    );
+    abandoned.clear()?;
+    let after = Dump::of(&testbed, &node)?;
+    demand(clean == after, "all of it went", &clean.differences(&after))?;
+    is_right_after(&testbed, abandoned, proxy)
+}
+
+/// The node gets Calico back.
+fn is_right_after(
+    testbed: &Testbed,
+    abandoned: Abandoned<'_>,
+    proxy: tests::testbed::Fault,
+) -> Result<(), Error> {
+    proxy.undo()?;
+    let node = abandoned.node().clone();
+    abandoned.end()?;
+    demand(node.has(tests::testbed::CONFLIST)?, "the conflist is back", &())?;
+    testbed.wait_ready()
+}
