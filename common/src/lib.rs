@@ -28,4 +28,6 @@ pub mod plan;
 pub mod report;
 pub mod slim;
 pub mod snapshot;
+#[cfg(feature = "live")]
+pub mod verbs;
 pub mod yaml;

@@ -163,7 +163,7 @@ async fn plan(
         user: cluster.who_am_i().await?,
     };
     let only = &[Code(code)];
-    let order = Order { id: new_plan_id(), made_by: "e2e", target, only };
+    let order = Order { id: new_plan_id(), made_by: "e2e", target, only, nodes: None };
     Ok(plan_for(order, snapshot, &diagnose(snapshot)))
 }
 

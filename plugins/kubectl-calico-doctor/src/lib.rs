@@ -6,17 +6,12 @@ mod commands;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use common::cli::{
-    ConnectionFlags, Exit, Failure, Invocation, Kind, OutputFlags, OutputFormat, Plugin, Printer,
+    ConnectionFlags, Exit, Failure, Invocation, OutputFlags, OutputFormat, Plugin, Printer,
     start_log,
 };
+use common::verbs::{Session, resume, runs, undo};
 
-use common::report::v1::Report;
-use common::report::{json, yaml};
-use jiff::Timestamp;
-
-use commands::{
-    check, checks, collect, completion, download, explain, fix, resume, runs, status, sweep, undo,
-};
+use commands::{check, checks, collect, completion, download, explain, fix, status, sweep};
 
 /// Diagnoses and repairs a Calico install
 ///
@@ -66,18 +61,6 @@ enum Verb {
     Completion(completion::CompletionFlags),
 }
 
-/// What every verb gets.
-#[derive(Clone, Debug)]
-struct Session {
-    printer: Printer,
-    /// Format of what goes to stdout.
-    format: OutputFormat,
-    verbose: bool,
-    connection: ConnectionFlags,
-    /// How the user calls this program.
-    program: String,
-}
-
 /// The command line, for the edge that all plugins share.
 pub fn plugin() -> Plugin {
     let codes = common::checks::ALL
@@ -108,11 +91,13 @@ pub async fn start(matches: ArgMatches, invocation: Invocation) -> Result<Exit, 
         verbose: output.level() > 0,
         connection,
         program: invocation.name,
+        plugin: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
     };
     // Boxed: the futures of all verbs together are large.
     let ended = Box::pin(dispatch(&session, &check, verb, output.output.as_deref())).await;
     if let Err(failure) = &ended {
-        session.document(failure)?;
+        session.document_of(failure)?;
     }
     ended
 }
@@ -142,23 +127,6 @@ async fn dispatch(
         Some(Verb::Explain(flags)) => explain::run(session, &flags),
         Some(Verb::Checks) => checks::run(session),
         Some(Verb::Completion(flags)) => completion::run(session, &flags),
-    }
-}
-
-impl Session {
-    /// A program that asked for a document gets one, also when the run failed. A wrong command line is the caller's own
-    /// mistake, and is told on stderr only.
-    fn document(&self, failure: &Failure) -> Result<(), Failure> {
-        if matches!(failure.kind, Kind::Usage | Kind::BrokenPipe) {
-            return Ok(());
-        }
-        let mut report = Report::failed(Timestamp::now(), failure.chain());
-        report.verdict = failure.exit().word();
-        match self.format {
-            OutputFormat::Text => Ok(()),
-            OutputFormat::Json => self.printer.data(&json(&report)),
-            OutputFormat::Yaml => self.printer.data(&yaml(&report)),
-        }
     }
 }
 

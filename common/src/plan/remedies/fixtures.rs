@@ -129,7 +129,7 @@ pub(super) fn plan(snapshot: &Snapshot, diagnosis: &Diagnosis, only: &[Code]) ->
         server: "https://192.0.2.1:6443".into(),
         user: "admin".into(),
     };
-    let order = Order { id: PlanId::new(0, [0; 10]), made_by: "test", target, only };
+    let order = Order { id: PlanId::new(0, [0; 10]), made_by: "test", target, only, nodes: None };
     plan_for(order, snapshot, diagnosis)
 }
 

@@ -17,6 +17,8 @@ mod restore_binaries;
 mod restore_conflist;
 mod sweep;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Condition, LeftOut, Plan, PlanId, PodRef, Step, Target, Verification};
@@ -57,6 +59,8 @@ pub struct Order<'a> {
     pub target: Target,
     /// Only findings with one of these codes are repaired; empty means all.
     pub only: &'a [Code],
+    /// Only on these nodes is anything done; none means everywhere.
+    pub nodes: Option<&'a BTreeSet<String>>,
 }
 
 /// What every remedy builds its steps from.
@@ -81,7 +85,11 @@ pub fn plan_for(order: Order<'_>, snapshot: &Snapshot, diagnosis: &Diagnosis) ->
     }
     let case = Case { run: &order.id, target: &order.target, snapshot };
     let mut steps: Vec<Step> = Vec::new();
+    let is_asked_for = |node: &str| order.nodes.is_none_or(|nodes| nodes.contains(node));
     for needs in need::by_node(snapshot, &chosen, &mut left_out) {
+        if !needs.first().is_some_and(|need| is_asked_for(need.node)) {
+            continue;
+        }
         let mut on_node = Vec::new();
         let mut done = Vec::new();
         for need in &needs {

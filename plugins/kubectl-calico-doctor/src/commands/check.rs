@@ -6,9 +6,9 @@ use clap::Args;
 use common::cli::{Exit, FailOn, Failure};
 use common::node::PROBE_SCRIPT;
 
-use super::node_flags::{ProbeFlags, close};
-use super::{look, rbac};
-use crate::Session;
+use common::verbs::node_flags::{ProbeFlags, close};
+use common::verbs::role::RoleFlags;
+use common::verbs::{Session, look, rbac};
 
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 pub(crate) struct CheckFlags {
@@ -23,16 +23,12 @@ pub(crate) struct CheckFlags {
     /// Print the script that is run on nodes, and do nothing
     #[arg(long)]
     print_script: bool,
-    /// Print the smallest ClusterRole for this verb, and do nothing
-    #[arg(long)]
-    print_rbac: bool,
-    /// With --print-rbac: bind the role to this user
-    #[arg(long, value_name = "USER", requires = "print_rbac")]
-    bind_to: Option<String>,
+    #[command(flatten)]
+    role: RoleFlags,
 }
 
 pub(crate) async fn run(session: &Session, flags: &CheckFlags) -> Result<Exit, Failure> {
-    let CheckFlags { bundle, fail_on, probe, print_script, print_rbac, bind_to } = flags;
+    let CheckFlags { bundle, fail_on, probe, print_script, role } = flags;
     if *print_script {
         session.printer.data(PROBE_SCRIPT)?;
         session.printer.talk(&format!(
@@ -41,9 +37,9 @@ pub(crate) async fn run(session: &Session, flags: &CheckFlags) -> Result<Exit, F
         ));
         return Ok(Exit::Good);
     }
-    if *print_rbac {
-        let verb = if probe.is_wanted() { rbac::Verb::Probe } else { rbac::Verb::Check };
-        session.printer.data(&rbac::role(verb, bind_to.as_deref()))?;
+    let (verb, rules): (_, fn() -> _) =
+        if probe.is_wanted() { ("probe", rbac::probe) } else { ("check", rbac::check) };
+    if role.print(session, verb, rules)? {
         return Ok(Exit::Good);
     }
     let look = match bundle {

@@ -4,7 +4,7 @@ use common::cli::{Exit, Failure, OutputFormat};
 use common::report::v1::API_VERSION;
 use common::report::{CatalogueEntry, catalogue, json, table, yaml};
 
-use crate::Session;
+use common::verbs::Session;
 
 pub(crate) fn run(session: &Session) -> Result<Exit, Failure> {
     let rows = catalogue();

@@ -8,12 +8,8 @@ use common::cli::{Exit, FailOn, Failure, Kind};
 use common::collect::Tee;
 use common::snapshot::SnapshotBuilder;
 
-use super::look;
-use super::node_flags::{ProbeFlags, close};
-use crate::Session;
-
-/// Tool version in a bundle's manifest.
-const TOOL: &str = concat!("kubectl-calico-doctor/", env!("CARGO_PKG_VERSION"));
+use common::verbs::node_flags::{ProbeFlags, close};
+use common::verbs::{Session, look};
 
 #[derive(Args, Clone, Debug)]
 #[command(override_usage = "kubectl calico-doctor collect -o FILE.tar.gz [OPTIONS]")]
@@ -61,7 +57,7 @@ pub(crate) async fn run(
         look.print(session, exit)?;
         return Ok(exit);
     }
-    writer.finish(taken, TOOL).map_err(look::bundle_failure)?;
+    writer.finish(taken, &session.made_by()).map_err(look::bundle_failure)?;
     look.tell_missed(session);
     let roots = look.diagnosis.roots.len();
     session.printer.talk(&format!(

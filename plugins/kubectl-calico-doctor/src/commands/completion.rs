@@ -3,7 +3,9 @@
 use clap::{Args, CommandFactory};
 use common::cli::{Exit, Failure, Shell, script};
 
-use crate::{Doctor, Session};
+use common::verbs::Session;
+
+use crate::Doctor;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CompletionFlags {

@@ -14,8 +14,8 @@ use common::download::{
 use common::report::{DownloadReport, DownloadedFile, json, yaml};
 use common::snapshot::{Known, SnapshotBuilder};
 
-use super::look;
-use crate::Session;
+use common::verbs::Session;
+use common::verbs::look;
 
 /// How to use a mirror, below the flags.
 const MIRROR_HELP: &str = "A mirror holds one folder per version, with the names that Calico gives:

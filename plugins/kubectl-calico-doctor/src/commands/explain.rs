@@ -6,7 +6,7 @@ use common::cli::{Exit, Failure, Kind, OutputFormat};
 use common::report::v1::API_VERSION;
 use common::report::{json, yaml};
 
-use crate::Session;
+use common::verbs::Session;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ExplainFlags {

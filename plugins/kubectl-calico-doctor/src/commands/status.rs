@@ -10,8 +10,8 @@ use common::collect::{Spinner, Want, collect_live};
 use common::report::{NodeVerdict, StatusReport, json, status_text, yaml};
 use common::snapshot::{Snapshot, SnapshotBuilder};
 
-use super::{look, rbac};
-use crate::Session;
+use common::verbs::role::RoleFlags;
+use common::verbs::{Session, look, rbac};
 
 /// Value of `-o` that only this verb knows: more columns.
 pub(crate) const WIDE: &str = "wide";
@@ -25,12 +25,8 @@ pub(crate) struct StatusFlags {
     /// Look at this bundle (a folder, .tar.gz or .tgz) instead of a cluster
     #[arg(long, value_name = "PATH")]
     bundle: Option<PathBuf>,
-    /// Print the smallest ClusterRole for this verb, and do nothing
-    #[arg(long)]
-    print_rbac: bool,
-    /// With --print-rbac: bind the role to this user
-    #[arg(long, value_name = "USER", requires = "print_rbac")]
-    bind_to: Option<String>,
+    #[command(flatten)]
+    role: RoleFlags,
 }
 
 pub(crate) async fn run(
@@ -38,9 +34,7 @@ pub(crate) async fn run(
     flags: &StatusFlags,
     output: Option<&str>,
 ) -> Result<Exit, Failure> {
-    if flags.print_rbac {
-        let role = rbac::role(rbac::Verb::Status, flags.bind_to.as_deref());
-        session.printer.data(&role)?;
+    if flags.role.print(session, "status", rbac::status)? {
         return Ok(Exit::Good);
     }
     let snapshot = match &flags.bundle {

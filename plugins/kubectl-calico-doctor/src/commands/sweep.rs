@@ -8,8 +8,8 @@ use common::execute::{Consent, Ours, Terminal, find_ours, sweep};
 use common::report::v1::API_VERSION;
 use common::report::{escape, json, table, yaml};
 
-use super::{look, rbac};
-use crate::Session;
+use common::verbs::role::RoleFlags;
+use common::verbs::{Session, look, rbac};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SweepFlags {
@@ -22,17 +22,12 @@ pub(crate) struct SweepFlags {
     /// Delete also what a run may still be using
     #[arg(long)]
     all: bool,
-    /// Print the smallest ClusterRole for this verb, and do nothing
-    #[arg(long)]
-    print_rbac: bool,
-    /// With --print-rbac: bind the role to this user
-    #[arg(long, value_name = "USER", requires = "print_rbac")]
-    bind_to: Option<String>,
+    #[command(flatten)]
+    role: RoleFlags,
 }
 
 pub(crate) async fn run(session: &Session, flags: &SweepFlags) -> Result<Exit, Failure> {
-    if flags.print_rbac {
-        session.printer.data(&rbac::role(rbac::Verb::Sweep, flags.bind_to.as_deref()))?;
+    if flags.role.print(session, "sweep", rbac::sweep)? {
         return Ok(Exit::Good);
     }
     let cluster = look::connect(session).await?;

@@ -4,27 +4,26 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use common::cli::{Failure, Kind, interrupted};
-use common::cluster::Cluster;
-use common::execute::lease::{ClusterLease, Holder, Lease, LeaseError, Tenure};
-use common::execute::{
+use crate::cli::{Failure, Kind, OutputFormat, interrupted};
+use crate::cluster::Cluster;
+use crate::execute::journal::UnfinishedRun;
+use crate::execute::lease::{ClusterLease, Holder, Lease, LeaseError, Tenure};
+use crate::execute::{
     Activity, ClusterOperations, Consent, Executor, Journal, NodeHosts, Operations, Progress,
     Reporter, Stop, StopSwitch, SystemClock, Terminal, journal, sweep_repairs,
 };
-use common::node::pod::NodePods;
-use common::plan::{Outcome, Plan};
+use crate::node::pod::NodePods;
+use crate::plan::{Outcome, Plan, RunResult};
+use crate::report::{TextOptions, plan as plan_text};
 
+use super::Session;
 use super::node_flags::close;
-use crate::Session;
-
-/// Who the API server notes as the writer of what we create.
-pub(crate) const FIELD_MANAGER: &str = "kubectl-calico-doctor";
 
 /// How long a request for the Lease may still take once the user has lost patience.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What is done with a plan.
-pub(crate) enum Work<'a> {
+pub enum Work<'a> {
     /// It is carried out.
     Run(&'a Plan),
     /// What is left of it is carried out.
@@ -43,7 +42,10 @@ impl Work<'_> {
 }
 
 /// Asks for consent, unless `yes` gives it; `explanation` is what a person may want to read before.
-pub(crate) fn consent(
+///
+/// # Errors
+/// When the terminal cannot be read.
+pub fn consent(
     session: &Session,
     yes: bool,
     explanation: &str,
@@ -55,14 +57,89 @@ pub(crate) fn consent(
 }
 
 /// Says that there was no consent.
-pub(crate) fn declined(session: &Session) {
+pub fn declined(session: &Session) {
     let hint =
         if io::stdin().is_terminal() { "" } else { " (no terminal to ask at: --yes applies it)" };
     session.printer.talk(&format!("Nothing was changed{hint}."));
 }
 
+/// Shows the plan, asks for consent, and carries it out. `None`: there was no consent, and that was said.
+///
+/// # Errors
+/// When another run goes on, when the Lease or the journal cannot be had, or stdout cannot be written.
+pub async fn apply(
+    session: &Session,
+    cluster: &Cluster,
+    pods: &NodePods,
+    plan: &Plan,
+    yes: bool,
+) -> Result<Option<Outcome>, Failure> {
+    let text = session.format == OutputFormat::Text;
+    if text {
+        session.printer.data(&plan_text(plan, &session.text_options()))?;
+    }
+    let options = TextOptions { verbose: true, ..session.text_options() };
+    let Some(consent) = consent(session, yes, &plan_text(plan, &options))? else {
+        declined(session);
+        return Ok(None);
+    };
+    let unfinished = unfinished_runs(session, plan)?;
+    let directory = journal::directory().map_err(internal)?;
+    let journal = Journal::create(&directory, plan, jiff::Timestamp::now()).map_err(internal)?;
+    let outcome = carry_out(session, cluster, pods, journal, Work::Run(plan), consent).await?;
+    if outcome.result == RunResult::Done {
+        supersede(session, &unfinished, plan);
+    }
+    Ok(Some(outcome))
+}
+
+/// The command that takes the run back, when something of it can be.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn undo_command(session: &Session, plan: &Plan) -> Result<Option<String>, Failure> {
+    let directory = journal::directory().map_err(internal)?;
+    let uid = &plan.target.cluster_uid;
+    let run = journal::find(&directory, uid, &plan.id.0).map_err(internal)?;
+    let can = !run.recorded.undoable().is_empty();
+    Ok(can.then(|| format!("{} undo {}", session.program, plan.id)))
+}
+
+/// Runs of ours on this cluster that were cut off: this one starts from what the cluster shows now, and takes their place
+/// once it is done. Beside one that goes on, nothing may be begun.
+pub(super) fn unfinished_runs(
+    session: &Session,
+    plan: &Plan,
+) -> Result<Vec<UnfinishedRun>, Failure> {
+    let directory = journal::directory().map_err(internal)?;
+    let runs = journal::unfinished_runs(&directory, &plan.target.cluster_uid)?;
+    if let Some(run) = runs.iter().find(|run| run.running) {
+        let what = format!("another repair of this cluster goes on: run {}", run.plan);
+        return Err(Failure::new(Kind::Refused, what).hint("wait for it to end, then try again"));
+    }
+    for run in &runs {
+        session.printer.talk(&format!(
+            "Run {} on this cluster was cut off ({} of {} steps done). This one plans from what the cluster shows now.",
+            run.plan, run.finished, run.steps
+        ));
+    }
+    Ok(runs)
+}
+
+/// Notes in the journals of runs that were cut off that this one took their place.
+pub(super) fn supersede(session: &Session, unfinished: &[UnfinishedRun], plan: &Plan) {
+    for run in unfinished {
+        if let Err(error) = journal::supersede(run, &plan.id, jiff::Timestamp::now()) {
+            session.printer.talk(&format!("warning: {error}"));
+        }
+    }
+}
+
 /// Does the work under the Lease. The pods on nodes and the Lease are gone when it returns, whatever happened.
-pub(crate) async fn carry_out(
+///
+/// # Errors
+/// When the Lease cannot be had, or the journal cannot be kept.
+pub async fn carry_out(
     session: &Session,
     cluster: &Cluster,
     pods: &NodePods,
@@ -124,7 +201,7 @@ async fn under_lease(
 }
 
 /// Removes what runs that died left in the cluster, where nothing else is to be done: their node pods, and their Lease.
-pub(crate) async fn tidy(session: &Session, cluster: &Cluster, plan: &Plan) {
+pub async fn tidy(session: &Session, cluster: &Cluster, plan: &Plan) {
     match take_lease(session, cluster, plan).await {
         Ok(lease) => {
             sweep(session, cluster, plan, false).await;
@@ -180,8 +257,8 @@ async fn take_lease(
 ) -> Result<Lease<ClusterLease>, Failure> {
     let user = cluster.who_am_i().await.unwrap_or_else(|_| plan.target.user.clone());
     let directory = journal::directory().map_err(internal)?;
-    let store = ClusterLease::new(cluster, FIELD_MANAGER);
-    let is_dead = |run: &common::plan::PlanId| journal::is_dead(&directory, run);
+    let store = ClusterLease::new(cluster, session.plugin);
+    let is_dead = |run: &crate::plan::PlanId| journal::is_dead(&directory, run);
     Lease::take(store, Holder::here(&user, &plan.id), is_dead).await.map_err(|error| {
         let hint = match &error {
             LeaseError::Held { .. } | LeaseError::Contended => {
@@ -189,7 +266,10 @@ async fn take_lease(
                     .to_owned()
             }
             LeaseError::Forbidden(_) => {
-                format!("ask for the role that {} fix --print-rbac prints", session.program)
+                format!(
+                    "ask for the role that --print-rbac prints for this verb of {}",
+                    session.program
+                )
             }
             LeaseError::Api(error) => error.hint().unwrap_or("try again").to_owned(),
         };
@@ -202,7 +282,7 @@ async fn take_lease(
 }
 
 /// A journal that cannot be kept.
-pub(crate) fn internal(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+pub fn internal(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::new(Kind::Internal, error)
 }
 

@@ -2,21 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use common::calico::names::{MANAGED_BY, OURS};
-use common::cli::{Exit, Failure, Kind};
-use common::cluster::Cluster;
-use common::execute::journal::{self, UnfinishedRun};
-use common::findings::Code;
-use common::node::pod::RUN_LABEL;
-use common::plan::{Plan, PlanId};
-use common::report::v1::FixReport;
-use common::slim::Pod;
-use common::snapshot::Snapshot;
+use crate::calico::names::{MANAGED_BY, OURS};
+use crate::cli::{Exit, Failure};
+use crate::cluster::Cluster;
+use crate::node::pod::RUN_LABEL;
+use crate::plan::{Plan, PlanId};
+use crate::report::v1::FixReport;
+use crate::slim::Pod;
+use crate::snapshot::Snapshot;
 
-use super::{make_plan, print, remaining};
-use crate::Session;
-use crate::commands::change;
-use crate::commands::look::{self, Look};
+use super::{Request, make_plan, print, remaining};
+use crate::verbs::Session;
+use crate::verbs::change;
+use crate::verbs::look::{self, Look};
 
 /// Pods whose cause is gone heal within 25 s; the kubelet's pauses may grow to half a minute before that.
 const SETTLE_LIMIT: Duration = Duration::from_secs(120);
@@ -30,9 +28,9 @@ pub(super) async fn settle(
     cluster: &Cluster,
     mut look: Look,
     mut plan: Plan,
-    only: &[Code],
+    request: &Request<'_>,
 ) -> Result<Exit, Failure> {
-    let unfinished = unfinished_runs(session, &plan)?;
+    let unfinished = change::unfinished_runs(session, &plan)?;
     let began = Instant::now();
     while plan.steps.is_empty() && look.recovers() && began.elapsed() < SETTLE_LIMIT {
         let waited = began.elapsed().as_secs();
@@ -42,16 +40,16 @@ pub(super) async fn settle(
         ));
         look::interruptible(tokio::time::sleep(SETTLE_PAUSE)).await?;
         look = look::at_cluster(session, cluster).await?;
-        plan = make_plan(&look, plan.id, plan.target, only);
+        plan = make_plan(session, &look, plan.id, plan.target, request);
     }
     session.printer.clear();
     if !unfinished.is_empty() || is_something_left(&look.snapshot, &plan.id) {
         change::tidy(session, cluster, &plan).await;
     }
-    if remaining(&look, only) == Exit::Good && !look.recovers() {
-        close(session, &unfinished, &plan);
+    if remaining(&look, request) == Exit::Good && !look.recovers() {
+        change::supersede(session, &unfinished, &plan);
     }
-    nothing_to_do(session, &look, &plan, only)
+    nothing_to_do(session, &look, &plan, request)
 }
 
 /// True when a pod or the Lease of another run is there. A run that was killed after the last line of its journal is known
@@ -70,9 +68,9 @@ pub(super) fn nothing_to_do(
     session: &Session,
     look: &Look,
     plan: &Plan,
-    only: &[Code],
+    request: &Request<'_>,
 ) -> Result<Exit, Failure> {
-    let exit = remaining(look, only);
+    let exit = remaining(look, request);
     let mut report = FixReport::new(plan, exit.word());
     report.note = Some(match exit {
         Exit::Good => "There is nothing to repair.".to_owned(),
@@ -82,42 +80,11 @@ pub(super) fn nothing_to_do(
     Ok(exit)
 }
 
-/// Runs of ours on this cluster that were cut off: this one starts from what the cluster shows now, and takes their place
-/// once it is done. Beside one that goes on, nothing may be begun.
-pub(super) fn unfinished_runs(
-    session: &Session,
-    plan: &Plan,
-) -> Result<Vec<UnfinishedRun>, Failure> {
-    let internal = |error: journal::JournalError| Failure::new(Kind::Internal, error);
-    let directory = journal::directory().map_err(internal)?;
-    let runs = journal::unfinished_runs(&directory, &plan.target.cluster_uid)?;
-    if let Some(run) = runs.iter().find(|run| run.running) {
-        let what = format!("another repair of this cluster goes on: run {}", run.plan);
-        return Err(Failure::new(Kind::Refused, what).hint("wait for it to end, then try again"));
-    }
-    for run in &runs {
-        session.printer.talk(&format!(
-            "Run {} on this cluster was cut off ({} of {} steps done). This one plans from what the cluster shows now.",
-            run.plan, run.finished, run.steps
-        ));
-    }
-    Ok(runs)
-}
-
-/// Notes in the journals of runs that were cut off that this one took their place.
-pub(super) fn close(session: &Session, unfinished: &[UnfinishedRun], plan: &Plan) {
-    for run in unfinished {
-        if let Err(error) = journal::supersede(run, &plan.id, jiff::Timestamp::now()) {
-            session.printer.talk(&format!("warning: {error}"));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::slim::Lease;
-    use common::snapshot::SnapshotBuilder;
+    use crate::slim::Lease;
+    use crate::snapshot::SnapshotBuilder;
 
     #[test]
     fn only_what_another_run_made_is_left_over() {

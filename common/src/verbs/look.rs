@@ -4,24 +4,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use common::bundle;
-use common::checks::diagnose;
-use common::cli::{Exit, FailOn, Failure, Kind, OutputFormat, interrupted, verdict};
-use common::cluster::{ApiError, Cluster};
-use common::collect::{
+use crate::bundle;
+use crate::checks::diagnose;
+use crate::cli::{Exit, FailOn, Failure, Kind, OutputFormat, interrupted, verdict};
+use crate::cluster::{ApiError, Cluster};
+use crate::collect::{
     HostProbes, MissedHost, Outcome, Spinner, Want, collect_live, collect_with_hosts,
 };
-use common::findings::{Diagnosis, Severity};
-use common::report::v1::Report;
-use common::report::{TextOptions, escape, json, text, yaml};
-use common::snapshot::{Sink, Snapshot, SnapshotBuilder};
+use crate::findings::{Diagnosis, Severity};
+use crate::report::v1::Report;
+use crate::report::{TextOptions, escape, json, text, yaml};
+use crate::snapshot::{Sink, Snapshot, SnapshotBuilder};
 
-use crate::Session;
+use super::Session;
 
 /// What was seen, and what it means.
-pub(crate) struct Look {
-    pub(crate) snapshot: Snapshot,
-    pub(crate) diagnosis: Diagnosis,
+pub struct Look {
+    /// What was seen.
+    pub snapshot: Snapshot,
+    /// What it means.
+    pub diagnosis: Diagnosis,
     bundle: Option<PathBuf>,
     seconds: f64,
     /// Why the API server could not be asked at all.
@@ -34,7 +36,7 @@ pub(crate) struct Look {
 const TOLD: usize = 10;
 
 /// Sets up the connection; nothing is asked yet.
-pub(crate) async fn connect(session: &Session) -> Result<Cluster, Failure> {
+pub async fn connect(session: &Session) -> Result<Cluster, Failure> {
     let cluster = Cluster::connect(&session.connection.options()).await.map_err(Failure::from)?;
     let printer = session.printer;
     Ok(cluster.with_notice(Arc::new(move |line| {
@@ -44,12 +46,12 @@ pub(crate) async fn connect(session: &Session) -> Result<Cluster, Failure> {
 }
 
 /// Asks a cluster and judges it.
-pub(crate) async fn at_cluster(session: &Session, cluster: &Cluster) -> Result<Look, Failure> {
+pub async fn at_cluster(session: &Session, cluster: &Cluster) -> Result<Look, Failure> {
     at_cluster_and_hosts(session, cluster, None).await
 }
 
 /// Asks a cluster, looks at hosts through node pods, and judges. The caller closes the pods, also when this fails.
-pub(crate) async fn at_cluster_and_hosts(
+pub async fn at_cluster_and_hosts(
     session: &Session,
     cluster: &Cluster,
     hosts: Option<&HostProbes>,
@@ -78,7 +80,7 @@ fn mention_clock(session: &Session, cluster: &Cluster) {
 }
 
 /// Asks a cluster for all that checks look at.
-pub(crate) async fn pour(
+pub async fn pour(
     session: &Session,
     cluster: &Cluster,
     hosts: Option<&HostProbes>,
@@ -96,7 +98,7 @@ pub(crate) async fn pour(
 }
 
 /// Ends with "interrupted" on ^C or SIGTERM. What is given up so leaves nothing behind: looking creates nothing.
-pub(crate) async fn interruptible<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+pub async fn interruptible<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     tokio::select! {
         done = work => Ok(done),
         () = interrupted() => {
@@ -106,14 +108,14 @@ pub(crate) async fn interruptible<T>(work: impl Future<Output = T>) -> Result<T,
 }
 
 /// Reads a bundle and judges it.
-pub(crate) fn at_bundle(path: &Path) -> Result<Look, Failure> {
+pub fn at_bundle(path: &Path) -> Result<Look, Failure> {
     let started = Instant::now();
     let snapshot = bundle::load(path).map_err(bundle_failure)?;
     Ok(judge(snapshot, Some(path.to_owned()), started))
 }
 
 /// Judges what was poured into a builder by the caller.
-pub(crate) fn judged(snapshot: Snapshot, outcome: Outcome) -> Look {
+pub fn judged(snapshot: Snapshot, outcome: Outcome) -> Look {
     Look {
         unreachable: outcome.unreachable,
         missed: outcome.missed,
@@ -133,7 +135,8 @@ fn judge(snapshot: Snapshot, bundle: Option<PathBuf>, started: Instant) -> Look 
     }
 }
 
-pub(crate) fn bundle_failure(error: bundle::BundleError) -> Failure {
+/// What kept a bundle from being read or written.
+pub fn bundle_failure(error: bundle::BundleError) -> Failure {
     let kind = match error {
         bundle::BundleError::Io { .. } => Kind::NotFound,
         _ => Kind::Internal,
@@ -144,7 +147,7 @@ pub(crate) fn bundle_failure(error: bundle::BundleError) -> Failure {
 
 impl Look {
     /// True when pods hang whose cause is gone: no more than a warning, because they are about to heal.
-    pub(crate) fn recovers(&self) -> bool {
+    pub fn recovers(&self) -> bool {
         self.diagnosis.roots.iter().any(|root| {
             root.finding.severity == Severity::Warning
                 && matches!(root.finding.code.0, "CAL-POD-001" | "CAL-POD-002")
@@ -152,20 +155,20 @@ impl Look {
     }
 
     /// The exit code of what was seen.
-    pub(crate) fn exit(&self, fail_on: FailOn) -> Exit {
+    pub fn exit(&self, fail_on: FailOn) -> Exit {
         self.exit_of(&self.diagnosis, fail_on)
     }
 
     /// The exit code of `diagnosis`, a part of what was seen. Without the API server nothing was seen, and without a host
     /// that was asked for not everything.
-    pub(crate) fn exit_of(&self, diagnosis: &Diagnosis, fail_on: FailOn) -> Exit {
+    pub fn exit_of(&self, diagnosis: &Diagnosis, fail_on: FailOn) -> Exit {
         let exit = verdict(diagnosis, fail_on);
         let exit = if self.missed.is_empty() { exit } else { exit.or(Exit::Incomplete) };
         if self.unreachable.is_some() { exit.or(Exit::Error) } else { exit }
     }
 
     /// Says which hosts could not be looked at, and what can be done about it.
-    pub(crate) fn tell_missed(&self, session: &Session) {
+    pub fn tell_missed(&self, session: &Session) {
         let mut hints: Vec<&str> = Vec::new();
         for MissedHost { node, why } in self.missed.iter().take(TOLD) {
             let line = format!("{node} could not be looked at from its host: {why}");
@@ -181,7 +184,7 @@ impl Look {
     }
 
     /// The report as data.
-    pub(crate) fn report(&self, exit: Exit) -> Report {
+    pub fn report(&self, exit: Exit) -> Report {
         let mut report = Report::new(&self.snapshot, &self.diagnosis, exit.word());
         report.cluster.bundle = self.bundle.as_ref().map(|path| path.display().to_string());
         report.errors.extend(self.unreachable.as_ref().map(ApiError::kubectl_sentence));
@@ -189,7 +192,7 @@ impl Look {
     }
 
     /// Writes the report in the format that was asked for, and what to do when nothing could be asked.
-    pub(crate) fn print(&self, session: &Session, exit: Exit) -> Result<(), Failure> {
+    pub fn print(&self, session: &Session, exit: Exit) -> Result<(), Failure> {
         let report = self.report(exit);
         let document = match session.format {
             OutputFormat::Json => json(&report),
@@ -205,20 +208,5 @@ impl Look {
             session.printer.talk(&format!("hint: {hint}"));
         }
         Ok(())
-    }
-}
-
-impl Session {
-    /// How to write text to stdout.
-    pub(crate) fn text_options(&self) -> TextOptions {
-        let terminal = self.printer.stdout;
-        TextOptions {
-            width: terminal.width,
-            colour: terminal.colour,
-            unicode: terminal.unicode,
-            verbose: self.verbose,
-            elapsed: None,
-            program: self.program.clone(),
-        }
     }
 }

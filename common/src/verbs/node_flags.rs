@@ -2,21 +2,21 @@
 
 use std::collections::BTreeSet;
 
+use crate::cli::{Failure, Kind, interrupted};
+use crate::cluster::{Cluster, ListRequest};
+use crate::collect::{HostProbes, Which};
+use crate::execute::new_plan_id;
+use crate::node::pod::{self, ImageChoice, NodePodOptions, NodePods, Op};
+use crate::plan::{ObjectRef, PlanId};
+use crate::slim::Node;
+use crate::snapshot::{Form, Resource};
 use clap::Args;
-use common::cli::{Failure, Kind, interrupted};
-use common::cluster::{Cluster, ListRequest};
-use common::collect::{HostProbes, Which};
-use common::execute::new_plan_id;
-use common::node::pod::{self, ImageChoice, NodePodOptions, NodePods, Op};
-use common::plan::{ObjectRef, PlanId};
-use common::slim::Node;
-use common::snapshot::{Form, Resource};
 
-use crate::Session;
+use super::Session;
 
 /// Which hosts to look at.
 #[derive(Args, Clone, Debug, Default, PartialEq)]
-pub(crate) struct ProbeFlags {
+pub struct ProbeFlags {
     /// Look at the nodes from their hosts as well, through privileged pods that are deleted when they were used
     #[arg(long)]
     probe: bool,
@@ -32,7 +32,7 @@ pub(crate) struct ProbeFlags {
 
 /// How node pods are made.
 #[derive(Args, Clone, Debug, Default, PartialEq)]
-pub(crate) struct PodFlags {
+pub struct PodFlags {
     /// Node pods at a time (20 if not given)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=500))]
     max_parallel: Option<u16>,
@@ -46,7 +46,7 @@ pub(crate) struct PodFlags {
 
 impl PodFlags {
     /// Node pods for `run`; none is made yet. `reason` is what the user asked for, after the plugin's name.
-    pub(crate) async fn open(
+    pub async fn open(
         &self,
         session: &Session,
         cluster: &Cluster,
@@ -58,7 +58,7 @@ impl PodFlags {
         let mut options = NodePodOptions::new(run, op, namespaces);
         options.user = cluster.who_am_i().await.unwrap_or_default();
         options.reason = format!("{} {reason}", session.program);
-        options.field_manager = "kubectl-calico-doctor".to_owned();
+        session.plugin.clone_into(&mut options.field_manager);
         if let Some(count) = self.max_parallel {
             options.max_parallel = count.into();
         }
@@ -71,12 +71,12 @@ impl PodFlags {
 
 impl ProbeFlags {
     /// Whether hosts are to be looked at.
-    pub(crate) fn is_wanted(&self) -> bool {
+    pub fn is_wanted(&self) -> bool {
         self.probe
     }
 
     /// How the pods are to be made.
-    pub(crate) fn pods(&self) -> &PodFlags {
+    pub fn pods(&self) -> &PodFlags {
         &self.pods
     }
 
@@ -84,7 +84,7 @@ impl ProbeFlags {
     ///
     /// # Errors
     /// When a node that was named does not exist, or no node has the labels.
-    pub(crate) async fn hosts(
+    pub async fn hosts(
         &self,
         session: &Session,
         cluster: &Cluster,
@@ -100,28 +100,43 @@ impl ProbeFlags {
     }
 
     /// The nodes that were asked for.
-    pub(crate) async fn which(&self, cluster: &Cluster) -> Result<Which, Failure> {
-        if self.node.is_empty() && self.selector.is_none() {
-            return Ok(Which::All);
-        }
-        for name in &self.node {
-            if cluster.get_json(&node(name)).await?.is_none() {
-                return Err(Failure::new(Kind::NotFound, format!("there is no node {name}"))
-                    .hint("list them: kubectl get nodes"));
-            }
-        }
-        let mut names: BTreeSet<String> = self.node.iter().cloned().collect();
-        if let Some(selector) = &self.selector {
-            let selected = labelled(cluster, selector).await?;
-            if selected.is_empty() {
-                let what = format!("no node has labels matching {selector}");
-                return Err(Failure::new(Kind::NotFound, what)
-                    .hint("see their labels: kubectl get nodes --show-labels"));
-            }
-            names.extend(selected);
-        }
-        Ok(Which::Listed(names))
+    ///
+    /// # Errors
+    /// When a node that was named does not exist, or no node has the labels.
+    pub async fn which(&self, cluster: &Cluster) -> Result<Which, Failure> {
+        nodes_named(cluster, &self.node, self.selector.as_deref()).await
     }
+}
+
+/// The nodes with these names and those with these labels; all when neither is given.
+///
+/// # Errors
+/// When a node that was named does not exist, or no node has the labels.
+pub async fn nodes_named(
+    cluster: &Cluster,
+    names: &[String],
+    selector: Option<&str>,
+) -> Result<Which, Failure> {
+    if names.is_empty() && selector.is_none() {
+        return Ok(Which::All);
+    }
+    for name in names {
+        if cluster.get_json(&node(name)).await?.is_none() {
+            return Err(Failure::new(Kind::NotFound, format!("there is no node {name}"))
+                .hint("list them: kubectl get nodes"));
+        }
+    }
+    let mut all: BTreeSet<String> = names.iter().cloned().collect();
+    if let Some(selector) = selector {
+        let selected = labelled(cluster, selector).await?;
+        if selected.is_empty() {
+            let what = format!("no node has labels matching {selector}");
+            return Err(Failure::new(Kind::NotFound, what)
+                .hint("see their labels: kubectl get nodes --show-labels"));
+        }
+        all.extend(selected);
+    }
+    Ok(Which::Listed(all))
 }
 
 /// Names of the nodes with these labels.
@@ -146,7 +161,7 @@ fn node(name: &str) -> ObjectRef {
 }
 
 /// Says before anything is made what will be.
-pub(crate) fn announce(session: &Session, pods: &NodePods, which: &Which) {
+pub fn announce(session: &Session, pods: &NodePods, which: &Which) {
     let options = pods.options();
     let place = options.namespaces.first().map_or("kube-system", String::as_str);
     let nodes = match which {
@@ -164,13 +179,13 @@ pub(crate) fn announce(session: &Session, pods: &NodePods, which: &Which) {
 }
 
 /// Deletes all pods; tells what is left. A second ^C gives up.
-pub(crate) async fn close(session: &Session, pods: &NodePods) {
+pub async fn close(session: &Session, pods: &NodePods) {
     let left = tokio::select! {
         left = pods.close() => left,
         () = interrupted() => {
             session.printer.talk(&format!(
                 "interrupted while deleting node pods; delete what is left with: {} sweep",
-                session.program
+                session.doctor()
             ));
             return;
         }
@@ -182,7 +197,7 @@ pub(crate) async fn close(session: &Session, pods: &NodePods) {
         session.printer.talk(&format!(
             "They end by themselves within {} s. Delete them with: {} sweep",
             pods.options().deadline.as_secs(),
-            session.program
+            session.doctor()
         ));
     }
 }

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use common::cli::Failure;
-use common::cluster::Cluster;
-use common::collect::{HostProbes, Which};
-use common::execute::new_plan_id;
-use common::findings::{Code, Diagnosis, Finding};
-use common::node::pod::{NodePods, Op};
-use common::plan::{Action, Plan, RemedyName};
-use common::snapshot::Snapshot;
+use crate::cli::Failure;
+use crate::cluster::Cluster;
+use crate::collect::{HostProbes, Which};
+use crate::execute::new_plan_id;
+use crate::findings::{Code, Diagnosis, Finding};
+use crate::node::pod::{NodePods, Op};
+use crate::plan::{Action, Plan, RemedyName};
+use crate::snapshot::Snapshot;
 
-use super::{DryRun, FixFlags};
-use crate::Session;
-use crate::commands::look::{self, Look};
-use crate::commands::node_flags::{PodFlags, announce, close};
+use super::{DryRun, Request};
+use crate::verbs::Session;
+use crate::verbs::look::{self, Look};
+use crate::verbs::node_flags::{PodFlags, announce, close};
 
 /// Checks that only the host can answer: who asks for them means all nodes.
 const SEEN_FROM_THE_HOST_ONLY: [&str; 2] = ["CAL-POD-003", "CAL-POD-004"];
@@ -24,21 +24,22 @@ const SEEN_FROM_THE_HOST_ONLY: [&str; 2] = ["CAL-POD-003", "CAL-POD-004"];
 pub(super) async fn look_closer(
     session: &Session,
     cluster: &Cluster,
-    flags: &FixFlags,
-    only: &[Code],
+    request: &Request<'_>,
     look: Look,
     pods: &NodePods,
 ) -> Result<(Look, BTreeSet<String>), Failure> {
-    let mut nodes = if flags.dry_run == DryRun::None {
-        wanted(&look.snapshot, &look.diagnosis, only)
+    let mut nodes = if request.change.dry_run == DryRun::None {
+        wanted(&look.snapshot, &look.diagnosis, request.only)
     } else {
         BTreeSet::new()
     };
-    if flags.probe.is_wanted() {
-        match flags.probe.which(cluster).await? {
-            Which::Listed(names) => nodes.extend(names),
-            Which::All | Which::Unreachable => nodes.extend(answering(&look.snapshot)),
-        }
+    if let Some(asked) = request.nodes {
+        nodes.retain(|node| asked.contains(node));
+    }
+    match request.hosts {
+        Some(Which::Listed(names)) => nodes.extend(names.iter().cloned()),
+        Some(Which::All | Which::Unreachable) => nodes.extend(answering(&look.snapshot)),
+        None => {}
     }
     if nodes.is_empty() {
         return Ok((look, nodes));
@@ -51,16 +52,16 @@ pub(super) async fn look_closer(
 }
 
 /// How to look once more after a repair: what was judged from the hosts before must be judged so again.
-pub(crate) struct Again<'a> {
+pub struct Again<'a> {
     /// Nodes that were looked at from their host.
-    pub(crate) nodes: BTreeSet<String>,
+    pub nodes: BTreeSet<String>,
     /// How pods are made.
-    pub(crate) pods: &'a PodFlags,
+    pub pods: &'a PodFlags,
 }
 
 impl Again<'_> {
     /// Looks. Nodes on whose host something was done are looked at from there as well.
-    pub(crate) async fn look(
+    pub async fn look(
         &self,
         session: &Session,
         cluster: &Cluster,
@@ -134,9 +135,9 @@ fn answers(snapshot: &Snapshot, node: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use common::findings::{Cause, Root, Severity, Subject};
-    use common::slim::{Node, NodeCondition};
-    use common::snapshot::{HostFacts, Known, SnapshotBuilder};
+    use crate::findings::{Cause, Root, Severity, Subject};
+    use crate::slim::{Node, NodeCondition};
+    use crate::snapshot::{HostFacts, Known, SnapshotBuilder};
 
     use super::*;
 

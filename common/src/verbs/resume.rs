@@ -3,23 +3,25 @@
 
 use std::collections::BTreeSet;
 
+use crate::cli::{Exit, Failure, Kind, OutputFormat};
+use crate::execute::journal::{Run, RunState};
+use crate::node::pod::Op;
+use crate::plan::{Plan, RunResult, StepState};
+use crate::report::plan as plan_text;
+use crate::report::v1::FixReport;
 use clap::Args;
-use common::cli::{Exit, Failure, Kind, OutputFormat};
-use common::execute::journal::{Run, RunState};
-use common::node::pod::Op;
-use common::plan::{Plan, RunResult, StepState};
-use common::report::plan as plan_text;
-use common::report::v1::FixReport;
 
+use super::Session;
 use super::change::{self, Work};
-use super::fix::{Again, finish, print};
 use super::node_flags::PodFlags;
+use super::repair::{Again, ChangeFlags, DryRun, Request, finish, print};
+use super::role::RoleFlags;
 use super::undo::reopen;
 use super::{earlier, look, rbac};
-use crate::Session;
 
+/// Which run, and how to go on.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct ResumeFlags {
+pub struct ResumeFlags {
     /// The run: its id, the beginning of its id, or "last"
     #[arg(value_name = "RUN", required_unless_present = "print_rbac")]
     run: Option<String>,
@@ -31,17 +33,16 @@ pub(crate) struct ResumeFlags {
     dry_run: bool,
     #[command(flatten)]
     pods: PodFlags,
-    /// Print the smallest ClusterRole for this verb, and do nothing
-    #[arg(long)]
-    print_rbac: bool,
-    /// With --print-rbac: bind the role to this user
-    #[arg(long, value_name = "USER", requires = "print_rbac")]
-    bind_to: Option<String>,
+    #[command(flatten)]
+    role: RoleFlags,
 }
 
-pub(crate) async fn run(session: &Session, flags: &ResumeFlags) -> Result<Exit, Failure> {
-    if flags.print_rbac {
-        session.printer.data(&rbac::role(rbac::Verb::Resume, flags.bind_to.as_deref()))?;
+/// Goes on with it.
+///
+/// # Errors
+/// When there is no such run, it cannot go on, or the cluster cannot be asked.
+pub async fn run(session: &Session, flags: &ResumeFlags) -> Result<Exit, Failure> {
+    if flags.role.print(session, "resume", rbac::fix)? {
         return Ok(Exit::Good);
     }
     let word = flags.run.as_deref().unwrap_or_default();
@@ -79,8 +80,11 @@ pub(crate) async fn run(session: &Session, flags: &ResumeFlags) -> Result<Exit, 
     let pods = flags.pods.open(session, &cluster, plan.id.clone(), Op::Repair, "resume").await;
     let work = Work::GoOn(&recorded);
     let outcome = change::carry_out(session, &cluster, &pods, journal, work, consent).await?;
+    let change = ChangeFlags { yes: flags.yes, dry_run: DryRun::None };
+    let request =
+        Request { only: &[], nodes: None, hosts: None, change, pods: &flags.pods, verb: "resume" };
     let again = Again { nodes: BTreeSet::new(), pods: &flags.pods };
-    finish(session, &cluster, plan, outcome, &[], &again).await
+    finish(session, &cluster, plan, outcome, &request, &again).await
 }
 
 /// The plan without the steps that are done.

@@ -1,43 +1,19 @@
 //! `--print-rbac`: exactly what a verb asks of the API server, as a ClusterRole.
 
-use common::execute::lease;
+use crate::execute::lease;
 use serde_json::{Value, json};
 
-/// The verbs that ask for anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verb {
-    /// Also what collect asks for.
-    Check,
-    /// Check and collect with `--probe`.
-    Probe,
-    Status,
-    Fix,
-    Sweep,
-    /// What `fix` asks for, too: it goes on with such a plan, and looks again.
-    Resume,
-    Undo,
-}
-
-/// The role, and its binding when a user is named, as YAML documents.
-pub(crate) fn role(verb: Verb, user: Option<&str>) -> String {
-    let name = match verb {
-        Verb::Check => "kubectl-calico-doctor-check",
-        Verb::Probe => "kubectl-calico-doctor-probe",
-        Verb::Status => "kubectl-calico-doctor-status",
-        Verb::Fix => "kubectl-calico-doctor-fix",
-        Verb::Sweep => "kubectl-calico-doctor-sweep",
-        Verb::Resume => "kubectl-calico-doctor-resume",
-        Verb::Undo => "kubectl-calico-doctor-undo",
-    };
-    let mut text = common::report::yaml(&json!({
+/// The role `name`, and its binding when a user is named, as YAML documents.
+pub fn role(name: &str, rules: &[Value], user: Option<&str>) -> String {
+    let mut text = crate::report::yaml(&json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
         "metadata": { "name": name },
-        "rules": rules(verb),
+        "rules": rules,
     }));
     if let Some(user) = user {
         text.push_str("---\n");
-        text.push_str(&common::report::yaml(&json!({
+        text.push_str(&crate::report::yaml(&json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRoleBinding",
             "metadata": { "name": format!("{name}-{}", object_name(user)) },
@@ -48,37 +24,41 @@ pub(crate) fn role(verb: Verb, user: Option<&str>) -> String {
     text
 }
 
-fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> Value {
+/// One rule.
+pub fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> Value {
     json!({ "apiGroups": groups, "resources": resources, "verbs": verbs })
 }
 
-fn rules(verb: Verb) -> Vec<Value> {
-    let mut rules = match verb {
-        Verb::Sweep => return sweeping(),
-        Verb::Undo => return undoing(),
-        // How nodes are now is not told by what happened.
-        Verb::Status => looking(&["nodes", "pods", "serviceaccounts"]),
-        Verb::Check | Verb::Probe | Verb::Fix | Verb::Resume => {
-            looking(&["nodes", "pods", "events", "serviceaccounts"])
-        }
-    };
-    if verb == Verb::Probe {
-        rules.extend(node_pods());
-    }
-    if matches!(verb, Verb::Fix | Verb::Resume) {
-        // The verification reads the CA by a list with a field selector, which resourceNames covers.
-        rules.push(json!({ "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["kube-root-ca.crt"], "verbs": ["list"] }));
-        rules.push(rule(&["apps"], &["daemonsets"], &["get"]));
-        // The CNI plugin's fresh token.
-        rules.push(rule(&[""], &["serviceaccounts/token"], &["create"]));
-        rules.extend(lease_of_ours());
-        rules.extend(node_pods());
-    }
+/// `check` and `collect`.
+pub fn check() -> Vec<Value> {
+    looking(&["nodes", "pods", "events", "serviceaccounts"])
+}
+
+/// `check` and `collect` with `--probe`.
+pub fn probe() -> Vec<Value> {
+    [check(), node_pods()].concat()
+}
+
+/// `status`. How nodes are now is not told by what happened.
+pub fn status() -> Vec<Value> {
+    looking(&["nodes", "pods", "serviceaccounts"])
+}
+
+/// `fix`, and `resume`, which goes on with such a plan and looks again.
+pub fn fix() -> Vec<Value> {
+    let mut rules = check();
+    // The verification reads the CA by a list with a field selector, which resourceNames covers.
+    rules.push(json!({ "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["kube-root-ca.crt"], "verbs": ["list"] }));
+    rules.push(rule(&["apps"], &["daemonsets"], &["get"]));
+    // The CNI plugin's fresh token.
+    rules.push(rule(&[""], &["serviceaccounts/token"], &["create"]));
+    rules.extend(lease_of_ours());
+    rules.extend(node_pods());
     rules
 }
 
 /// What making, using and deleting node pods takes beyond looking.
-fn node_pods() -> Vec<Value> {
+pub fn node_pods() -> Vec<Value> {
     vec![
         rule(&[""], &["nodes"], &["get"]),
         rule(&[""], &["pods"], &["create", "delete", "get", "watch"]),
@@ -89,14 +69,16 @@ fn node_pods() -> Vec<Value> {
     ]
 }
 
-fn sweeping() -> Vec<Value> {
+/// `sweep`.
+pub fn sweep() -> Vec<Value> {
     vec![
         rule(&[""], &["pods"], &["delete", "list"]),
         rule(&["coordination.k8s.io"], &["leases"], &["delete", "list"]),
     ]
 }
 
-fn looking(lists: &[&str]) -> Vec<Value> {
+/// What looking at a cluster and its nodes takes; `lists` are the core kinds that are listed.
+pub fn looking(lists: &[&str]) -> Vec<Value> {
     vec![
         rule(&[""], lists, &["list"]),
         json!({ "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] }),
@@ -121,7 +103,7 @@ fn looking(lists: &[&str]) -> Vec<Value> {
 }
 
 /// What keeps two runs apart. A creation has no name that a rule could state.
-fn lease_of_ours() -> Vec<Value> {
+pub fn lease_of_ours() -> Vec<Value> {
     vec![
         rule(&["coordination.k8s.io"], &["leases"], &["create"]),
         json!({ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [lease::NAME], "verbs": ["delete", "get", "update"] }),
@@ -129,7 +111,7 @@ fn lease_of_ours() -> Vec<Value> {
 }
 
 /// `undo` looks at nothing but what it takes back.
-fn undoing() -> Vec<Value> {
+pub fn undo() -> Vec<Value> {
     let mut rules = vec![
         json!({ "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] }),
         // Where calico-node runs, there its node pods may run.
@@ -156,22 +138,26 @@ fn object_name(user: &str) -> String {
 mod tests {
     use super::*;
 
+    fn text(rules: &[Value]) -> String {
+        role("test", rules, None)
+    }
+
     #[test]
     fn check_asks_for_no_right_to_change() {
-        let text = [role(Verb::Check, None), role(Verb::Status, None)].concat();
+        let text_of_both = [text(&check()), text(&status())].concat();
         for verb in ["delete", "patch", "update", "\"*\"", "secrets"] {
-            assert!(!text.contains(verb), "{verb} in {text}");
+            assert!(!text_of_both.contains(verb), "{verb} in {text_of_both}");
         }
-        assert!(role(Verb::Fix, None).contains("delete"));
+        assert!(text(&fix()).contains("delete"));
         // Taking back needs no token.
-        assert!(!role(Verb::Undo, None).contains("serviceaccounts"));
+        assert!(!text(&undo()).contains("serviceaccounts"));
     }
 
     #[test]
     fn a_hostile_user_name_stays_a_value() {
-        let text = role(Verb::Check, Some("Jane: {x}\n- evil"));
+        let text = role("kubectl-calico-doctor-check", &check(), Some("Jane: {x}\n- evil"));
         let documents: Vec<Value> =
-            text.split("---\n").map(|one| common::yaml::from_str(one).unwrap()).collect();
+            text.split("---\n").map(|one| crate::yaml::from_str(one).unwrap()).collect();
         assert_eq!(documents[1]["subjects"][0]["name"], "Jane: {x}\n- evil");
         assert_eq!(
             documents[1]["metadata"]["name"],

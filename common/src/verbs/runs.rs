@@ -1,15 +1,19 @@
 //! `runs`: what this machine remembers of earlier runs on the cluster.
 
-use common::cli::{Exit, Failure, OutputFormat};
-use common::execute::journal::{self, Run};
-use common::plan::StepState;
-use common::report::{self, RunEntry, RunList, json, yaml};
+use crate::cli::{Exit, Failure, OutputFormat};
+use crate::execute::journal::{self, Run};
+use crate::plan::StepState;
+use crate::report::{self, RunEntry, RunList, json, yaml};
 
+use super::Session;
 use super::change::internal;
 use super::{earlier, look};
-use crate::Session;
 
-pub(crate) async fn run(session: &Session) -> Result<Exit, Failure> {
+/// Lists them.
+///
+/// # Errors
+/// When the cluster or the journals cannot be read.
+pub async fn run(session: &Session) -> Result<Exit, Failure> {
     let cluster = look::connect(session).await?;
     let uid = look::interruptible(earlier::cluster_uid(&cluster)).await??;
     let directory = journal::directory().map_err(internal)?;

@@ -1,15 +1,15 @@
 //! The earlier run that a word means, on the cluster that is meant.
 
-use common::cli::{Failure, Kind};
-use common::cluster::Cluster;
-use common::execute::journal::{self, FindError, Run, RunState};
-use common::plan::ObjectRef;
+use crate::cli::{Failure, Kind};
+use crate::cluster::Cluster;
+use crate::execute::journal::{self, FindError, Run, RunState};
+use crate::plan::ObjectRef;
 
+use super::Session;
 use super::change::internal;
-use crate::Session;
 
 /// Identity of the cluster: uid of namespace kube-system.
-pub(crate) async fn cluster_uid(cluster: &Cluster) -> Result<String, Failure> {
+pub(super) async fn cluster_uid(cluster: &Cluster) -> Result<String, Failure> {
     let object = ObjectRef {
         group: String::new(),
         version: "v1".to_owned(),
@@ -30,7 +30,7 @@ pub(crate) async fn cluster_uid(cluster: &Cluster) -> Result<String, Failure> {
 }
 
 /// The run, which is of this cluster and does not go on at this moment.
-pub(crate) async fn find(session: &Session, cluster: &Cluster, word: &str) -> Result<Run, Failure> {
+pub(super) async fn find(session: &Session, cluster: &Cluster, word: &str) -> Result<Run, Failure> {
     let uid = cluster_uid(cluster).await?;
     let directory = journal::directory().map_err(internal)?;
     let run = journal::find(&directory, &uid, word).map_err(|error| {

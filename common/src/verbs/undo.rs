@@ -1,21 +1,23 @@
 //! `undo`: takes back what an earlier run did to nodes, the newest step first.
 
+use crate::cli::{Exit, Failure, Kind, OutputFormat};
+use crate::cluster::Cluster;
+use crate::execute::Journal;
+use crate::execute::journal::{ReopenError, Run, RunState};
+use crate::node::pod::Op;
+use crate::plan::{Outcome, RunResult, StepState, Undo};
+use crate::report::{self, UndoReport, json, outcome as outcome_text, yaml};
 use clap::Args;
-use common::cli::{Exit, Failure, Kind, OutputFormat};
-use common::cluster::Cluster;
-use common::execute::Journal;
-use common::execute::journal::{ReopenError, Run, RunState};
-use common::node::pod::Op;
-use common::plan::{Outcome, RunResult, StepState, Undo};
-use common::report::{self, UndoReport, json, outcome as outcome_text, yaml};
 
+use super::Session;
 use super::change::{self, Work};
 use super::node_flags::PodFlags;
+use super::role::RoleFlags;
 use super::{earlier, look, rbac};
-use crate::Session;
 
+/// Which run, and how to take it back.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct UndoFlags {
+pub struct UndoFlags {
     /// The run: its id, the beginning of its id, or "last"
     #[arg(value_name = "RUN", required_unless_present = "print_rbac")]
     run: Option<String>,
@@ -27,17 +29,16 @@ pub(crate) struct UndoFlags {
     dry_run: bool,
     #[command(flatten)]
     pods: PodFlags,
-    /// Print the smallest ClusterRole for this verb, and do nothing
-    #[arg(long)]
-    print_rbac: bool,
-    /// With --print-rbac: bind the role to this user
-    #[arg(long, value_name = "USER", requires = "print_rbac")]
-    bind_to: Option<String>,
+    #[command(flatten)]
+    role: RoleFlags,
 }
 
-pub(crate) async fn run(session: &Session, flags: &UndoFlags) -> Result<Exit, Failure> {
-    if flags.print_rbac {
-        session.printer.data(&rbac::role(rbac::Verb::Undo, flags.bind_to.as_deref()))?;
+/// Takes it back.
+///
+/// # Errors
+/// When there is no such run, it goes on at this moment, or the cluster cannot be asked.
+pub async fn run(session: &Session, flags: &UndoFlags) -> Result<Exit, Failure> {
+    if flags.role.print(session, "undo", rbac::undo)? {
         return Ok(Exit::Good);
     }
     let word = flags.run.as_deref().unwrap_or_default();
@@ -75,7 +76,7 @@ pub(crate) async fn run(session: &Session, flags: &UndoFlags) -> Result<Exit, Fa
 }
 
 /// Goes on with the run's journal.
-pub(crate) fn reopen(run: &Run) -> Result<(Journal, common::execute::journal::Recorded), Failure> {
+pub fn reopen(run: &Run) -> Result<(Journal, crate::execute::journal::Recorded), Failure> {
     Journal::reopen(&run.path).map_err(|error| {
         let kind = match error {
             ReopenError::Running(_) => Kind::Refused,
@@ -125,7 +126,7 @@ fn finish(
 }
 
 /// The exit code of what was done.
-pub(crate) fn exit_of(result: RunResult) -> Exit {
+pub fn exit_of(result: RunResult) -> Exit {
     match result {
         RunResult::Done => Exit::Good,
         RunResult::Failed => Exit::Error,

@@ -1,0 +1,4 @@
+//! One file per verb that only this plugin has; the others are in `common::verbs`.
+
+pub(crate) mod completion;
+pub(crate) mod node;
