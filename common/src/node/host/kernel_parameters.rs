@@ -1,6 +1,7 @@
 //! Parameters of operations on what the kernel holds: routes, rules, links, tables, sets, programs, mounts; and on
 //! directories. Each value is checked, so that no script is made that could touch what is not Calico's.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::parameters::{LONGEST, Parts, QUICK, absolute, bad, link_name, word};
@@ -9,6 +10,9 @@ use crate::plan::host::{
     is_calico_ip_set, is_calico_mount, is_calico_pin, is_calico_table, is_calico_tree,
 };
 use crate::plan::{HostOperation, IpFamily, NftTable};
+
+/// One script for routes and rules, to remove and to add them.
+const ROUTING: &str = include_str!("routing.sh");
 
 /// Time for one route, rule, set or pin: a program is started twice at most.
 const PER_PIECE: Duration = Duration::from_millis(50);
@@ -47,21 +51,23 @@ pub(super) fn parts<'a>(
     let of = |script| Parts::new(context, script);
     match operation {
         HostOperation::RemoveRoutes { family, routes } => {
-            routing(of(NONE)?, "route", "remove", *family, routes)
+            routing(of(ROUTING)?, "route", "remove", *family, routes)
         }
         HostOperation::AddRoutes { family, routes } => {
-            routing(of(NONE)?, "route", "add", *family, routes)
+            routing(of(ROUTING)?, "route", "add", *family, routes)
         }
         HostOperation::RemoveRoutingRules { family, rules } => {
-            routing(of(NONE)?, "rule", "remove", *family, rules)
+            routing(of(ROUTING)?, "rule", "remove", *family, rules)
         }
         HostOperation::AddRoutingRules { family, rules } => {
-            routing(of(NONE)?, "rule", "add", *family, rules)
+            routing(of(ROUTING)?, "rule", "add", *family, rules)
         }
-        HostOperation::FlushLink { name, index, link_kind } => Ok(of(NONE)?
-            .with("name", link_name(name)?)
-            .with("kind", word("kind of interface", link_kind)?)
-            .with("index", index.to_string())),
+        HostOperation::FlushLink { name, index, link_kind } => {
+            Ok(of(include_str!("flush_link.sh"))?
+                .with("name", link_name(name)?)
+                .with("kind", word("kind of interface", link_kind)?)
+                .with("index", index.to_string()))
+        }
         HostOperation::RemoveNftTables { tables } => {
             let table = |it: &NftTable| {
                 if is_calico_table(it.family, &it.name) {
@@ -69,7 +75,12 @@ pub(super) fn parts<'a>(
                 }
                 bad("table", &it.name, "it is not Calico's")
             };
-            list(of(NONE)?, "tables", "list of tables", tables.iter().map(table))
+            list(
+                of(include_str!("remove_nft_tables.sh"))?,
+                "tables",
+                "list of tables",
+                tables.iter().map(table),
+            )
         }
         HostOperation::DestroyIpSets { names } => {
             let set = |it: &String| {
@@ -78,37 +89,49 @@ pub(super) fn parts<'a>(
                 }
                 bad("ipset", it, "it is not Calico's")
             };
-            list(of(NONE)?, "names", "list of ipsets", names.iter().map(set))
+            list(
+                of(include_str!("destroy_ip_sets.sh"))?,
+                "names",
+                "list of ipsets",
+                names.iter().map(set),
+            )
         }
         HostOperation::RemovePins { paths } => {
             // A directory comes after what is in it.
             let mut deepest_first: Vec<&String> = paths.iter().collect();
             deepest_first.sort_unstable_by(|a, b| b.cmp(a));
-            list(of(NONE)?, "paths", "list of pins", deepest_first.into_iter().map(|it| pin(it)))
+            list(
+                of(concat!(include_str!("mounts.sh"), include_str!("remove_pins.sh")))?,
+                "paths",
+                "list of pins",
+                deepest_first.into_iter().map(|it| pin(it)),
+            )
         }
-        HostOperation::DetachPrograms { link, index, hook } => Ok(of(NONE)?
-            .with("name", link_name(link)?)
-            .with("index", index.to_string())
-            .with("hook", hook.word())),
+        HostOperation::DetachPrograms { link, index, hook } => {
+            Ok(of(include_str!("detach_programs.sh"))?
+                .with("name", link_name(link)?)
+                .with("index", index.to_string())
+                .with("hook", hook.word()))
+        }
         HostOperation::Unmount { path, file_system } => {
             if !is_calico_mount(path, file_system) {
                 return bad("mount point", path, "calico-node mounts no such file system there");
             }
-            Ok(of(NONE)?.with("path", path).with("kind", file_system))
+            Ok(of(concat!(include_str!("mounts.sh"), include_str!("unmount.sh")))?
+                .with("path", path)
+                .with("kind", file_system))
         }
         HostOperation::RemoveTree { path } => {
             absolute(path)?;
             if !is_calico_tree(path) {
                 return bad("path", path, "it is no directory of Calico's");
             }
-            Ok(of(NONE)?.with("path", path))
+            Ok(of(concat!(include_str!("mounts.sh"), include_str!("remove_tree.sh")))?
+                .with("path", path))
         }
         other => bad("operation", &format!("{other:?}"), "it has no script"),
     }
 }
-
-/// Stands for the scripts that are not there yet.
-const NONE: &str = "";
 
 fn routing<'a>(
     parts: Parts<'a>,
@@ -121,9 +144,9 @@ fn routing<'a>(
         IpFamily::V4 => "-4",
         IpFamily::V6 => "-6",
     };
-    let check = if object == "route" { route } else { rule };
+    let check = |it: &String| if object == "route" { route(family, it) } else { rule(it) };
     let parts = parts.with("object", object).with("direction", direction).with("version", version);
-    list(parts, "lines", "list of routes or rules", lines.iter().map(|it| check(it)))
+    list(parts, "lines", "list of routes or rules", lines.iter().map(check))
 }
 
 /// One entry per line.
@@ -175,7 +198,7 @@ fn value<'a>(words: &[&'a str], name: &str) -> Option<&'a str> {
     words.iter().position(|it| *it == name).and_then(|at| words.get(at + 1).copied())
 }
 
-fn route(text: &str) -> Result<String, RenderError> {
+fn route(family: IpFamily, text: &str) -> Result<String, RenderError> {
     let words = lasting_words("route", text)?;
     let to = match words.first() {
         Some(&("blackhole" | "unreachable" | "prohibit" | "throw" | "unicast")) => words.get(1),
@@ -183,10 +206,18 @@ fn route(text: &str) -> Result<String, RenderError> {
     };
     let is_address = to.is_some_and(|to| {
         let (address, length) = to.split_once('/').unwrap_or((to, "32"));
-        address.parse::<std::net::IpAddr>().is_ok() && length.parse::<u8>().is_ok_and(|it| it > 0)
+        let is_of_family = match family {
+            IpFamily::V4 => address.parse::<Ipv4Addr>().is_ok(),
+            IpFamily::V6 => address.parse::<Ipv6Addr>().is_ok(),
+        };
+        is_of_family && length.parse::<u8>().is_ok_and(|it| it > 0)
     });
     if !is_address {
-        return bad("route", text, "it does not lead to some network, and such routes are kept");
+        return bad(
+            "route",
+            text,
+            "it does not lead to some network of this family, and such routes are kept",
+        );
     }
     if value(&words, "proto") == Some("kernel") || value(&words, "table") == Some("local") {
         return bad("route", text, "it is the kernel's own");

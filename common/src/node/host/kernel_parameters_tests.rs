@@ -54,7 +54,8 @@ fn a_route_is_its_lasting_words() {
             "10.1.0.0/16 dev dead table linkdown proto offload",
         ),
     ] {
-        assert_eq!(route(line).unwrap(), wanted);
+        let family = if line.contains("fd00") { IpFamily::V6 } else { IpFamily::V4 };
+        assert_eq!(route(family, line).unwrap(), wanted);
     }
 }
 
@@ -79,6 +80,7 @@ fn routes_and_rules_that_keep_a_host_alive_are_refused() {
         "0.0.0.0/0 via 10.0.0.1",
         "blackhole default",
         "::/0 dev x",
+        "fd00::/64 dev x",
         "local 10.0.0.1 dev eth0 table local proto kernel",
         "broadcast 10.0.0.255 dev eth0",
         "10.0.0.0/24 dev eth0 proto kernel scope link",

@@ -83,12 +83,6 @@ pub enum RenderError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// It is known what the operation is to do, and not yet how.
-    #[error("no script is there to {what}")]
-    NoScript {
-        /// What it is to do.
-        what: String,
-    },
     /// The content of a file is made when the step is carried out, and was not given.
     #[error("the content of {path} was not given")]
     NoPayload {
@@ -108,9 +102,6 @@ pub fn render(
     payload: Option<&[u8]>,
 ) -> Result<HostScript, RenderError> {
     let parts = parameters::parts(operation, context, payload)?;
-    if parts.script.is_empty() {
-        return Err(RenderError::NoScript { what: crate::plan::describe::operation(operation) });
-    }
     let mut text = String::new();
     for (name, value) in &parts.parameters {
         text.push_str(&format!("{name}={}\n", quote::quote(value)));

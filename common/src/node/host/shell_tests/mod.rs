@@ -1,8 +1,10 @@
 //! Operations under every shell of this machine, on a made-up host: a directory for a root, and programs that are ours.
 
 mod files;
+mod kernel;
 mod sandboxes;
 mod system;
+mod trees;
 
 use std::fs;
 use std::io::Write as _;
