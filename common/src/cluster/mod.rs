@@ -19,6 +19,7 @@ mod list;
 mod logs;
 mod object;
 mod options;
+mod pods;
 mod proxy;
 mod request;
 mod review;
@@ -28,6 +29,8 @@ mod write;
 
 #[cfg(test)]
 mod connect_tests;
+#[cfg(test)]
+mod pods_tests;
 #[cfg(test)]
 mod request_tests;
 #[cfg(test)]
@@ -45,6 +48,7 @@ pub use exec::{ExecOutput, ExecRequest};
 pub use list::{ListRequest, Page};
 pub use logs::LogRequest;
 pub use options::ConnectOptions;
+pub use pods::PodAnswer;
 pub use review::Question;
 pub use token::SecretText;
 pub use write::{Patch, Write};

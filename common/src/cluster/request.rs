@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
 use kube::client::Body;
@@ -24,6 +24,14 @@ pub(super) struct Ask<'a> {
     pub(super) path: &'a str,
     /// `Accept`.
     pub(super) accept: &'a str,
+}
+
+/// What came back.
+pub(super) struct Answer {
+    pub(super) code: StatusCode,
+    pub(super) body: Vec<u8>,
+    /// When the server wants to be asked again.
+    pub(super) retry_after: Option<Duration>,
 }
 
 /// The usual `Accept`.
@@ -67,25 +75,33 @@ impl Cluster {
         media: &str,
         body: Option<Vec<u8>>,
     ) -> Result<Vec<u8>, ApiError> {
-        let line = format!("{method} {}", ask.path);
-        let began = Instant::now();
-        let request = build(method, ask, media, body)?;
-        let answered =
-            tokio::time::timeout(self.limit, self.exchange(ask.attempted, request)).await;
-        let (code, body) = answered.map_err(|_| self.timed_out(ask.attempted, self.limit))??;
-        let milliseconds = began.elapsed().as_millis();
-        tracing::debug!("{line}: {} in {milliseconds} ms, {} bytes", code.as_u16(), body.len());
+        let Answer { code, body, .. } = self.send_for_answer(method, ask, media, body).await?;
         if code.is_success() {
             return Ok(body);
         }
         Err(classify::answer(ask.attempted, code, &body))
     }
 
-    async fn exchange(
+    /// Any request, sent once, and its answer whatever it is.
+    pub(super) async fn send_for_answer(
         &self,
-        attempted: &str,
-        request: Request<Body>,
-    ) -> Result<(StatusCode, Vec<u8>), ApiError> {
+        method: Method,
+        ask: &Ask<'_>,
+        media: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer, ApiError> {
+        let line = format!("{method} {}", ask.path);
+        let began = Instant::now();
+        let request = build(method, ask, media, body)?;
+        let answered =
+            tokio::time::timeout(self.limit, self.exchange(ask.attempted, request)).await;
+        let answer = answered.map_err(|_| self.timed_out(ask.attempted, self.limit))??;
+        let (milliseconds, length) = (began.elapsed().as_millis(), answer.body.len());
+        tracing::debug!("{line}: {} in {milliseconds} ms, {length} bytes", answer.code.as_u16());
+        Ok(answer)
+    }
+
+    async fn exchange(&self, attempted: &str, request: Request<Body>) -> Result<Answer, ApiError> {
         let response =
             self.client.send(request).await.map_err(|error| self.transport(attempted, &error))?;
         let (head, body) = response.into_parts();
@@ -98,7 +114,11 @@ impl Cluster {
                 message: format!("the answer broke off: {error}"),
             }
         })?;
-        Ok((head.status, body.to_bytes().to_vec()))
+        Ok(Answer {
+            code: head.status,
+            body: body.to_bytes().to_vec(),
+            retry_after: retry_after(&head.headers),
+        })
     }
 
     pub(super) fn transport(&self, attempted: &str, error: &kube::Error) -> ApiError {
@@ -136,6 +156,12 @@ pub(super) fn build(
         attempted: ask.attempted.to_owned(),
         message: format!("no request can be made of path {}: {error}", ask.path),
     })
+}
+
+/// API servers give whole seconds, never a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 fn is_worth_another_try(error: &ApiError) -> bool {

@@ -15,6 +15,8 @@ use super::{Cluster, ConnectOptions};
 pub(crate) enum Reply {
     /// Answers with this status code and body.
     Body(u16, String),
+    /// The same with one more header line.
+    With(u16, &'static str, String),
     /// Never answers, and sees when the client leaves.
     Hang,
     /// Closes the connection.
@@ -96,17 +98,9 @@ async fn serve(
             kept.push(asked.clone());
             kept.len() - 1
         };
-        match answer(number, &asked) {
-            Reply::Body(code, body) => {
-                let head = format!(
-                    "HTTP/1.1 {code} x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-                    body.len()
-                );
-                let all = [head.as_bytes(), body.as_bytes()].concat();
-                if stream.write_all(&all).await.is_err() {
-                    return;
-                }
-            }
+        let (code, more, body) = match answer(number, &asked) {
+            Reply::Body(code, body) => (code, String::new(), body),
+            Reply::With(code, header, body) => (code, format!("{header}\r\n"), body),
             Reply::Hang => {
                 let mut rest = Vec::new();
                 stream.read_to_end(&mut rest).await.ok();
@@ -114,6 +108,14 @@ async fn serve(
                 return;
             }
             Reply::Close => return,
+        };
+        let head = format!(
+            "HTTP/1.1 {code} x\r\ncontent-type: application/json\r\n{more}content-length: {}\r\n\r\n",
+            body.len()
+        );
+        let all = [head.as_bytes(), body.as_bytes()].concat();
+        if stream.write_all(&all).await.is_err() {
+            return;
         }
     }
 }

@@ -60,8 +60,23 @@ impl Cluster {
         patch: Patch<'_>,
         write: Write<'_>,
     ) -> Result<Value, ApiError> {
-        let attempted = format!("change {}", name_of(object));
-        let path = format!("{}?{}", path_of(object), write.query());
+        self.patch_part(object, None, patch, write).await
+    }
+
+    /// As [`Self::patch`], of a subresource: `status`.
+    pub async fn patch_part(
+        &self,
+        object: &ObjectRef,
+        subresource: Option<&str>,
+        patch: Patch<'_>,
+        write: Write<'_>,
+    ) -> Result<Value, ApiError> {
+        let (of, part) = match subresource {
+            Some(part) => (format!("{part} of "), format!("/{}", encode(part))),
+            None => (String::new(), String::new()),
+        };
+        let attempted = format!("change {of}{}", name_of(object));
+        let path = format!("{}{part}?{}", path_of(object), write.query());
         let (media, body) = match patch {
             Patch::Merge(body) => ("application/merge-patch+json", body),
             Patch::Json(body) => ("application/json-patch+json", body),

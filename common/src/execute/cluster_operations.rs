@@ -1,16 +1,21 @@
 //! The executor's view of a real cluster: guards and actions by the API, work on hosts through whoever reaches them,
 //! observations by the API, by the probe in the node's own calico-node pod, and from the host.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
+use super::change_object::{Change, change};
 use super::hosts::{Hosts, NoHosts};
 use super::observe::Observer;
+use super::pods::{Farewell, Wish};
 use super::{
     GuardFailure, ObserveError, Operations, PerformError, Performed, Prepared, Underway, kubeconfig,
 };
-use crate::cluster::{ApiError, Cluster, Unreachable};
+use crate::cluster::{ApiError, Cluster, Unreachable, Write};
 use crate::plan::{
-    Action, Condition, FileContent, Guard, HostOperation, ObjectRef, Observed, describe,
+    Action, Condition, DEFAULT_PARALLEL, FileContent, Guard, HostOperation, ObjectRef, Observed,
+    describe,
 };
 use crate::slim::Metadata;
 
@@ -19,19 +24,28 @@ use crate::slim::Metadata;
 pub struct ClusterOperations<'a, H = NoHosts> {
     cluster: &'a Cluster,
     hosts: &'a H,
+    field_manager: String,
 }
 
 impl<'a> ClusterOperations<'a> {
     /// Operations on this cluster, none on its hosts.
     pub fn new(cluster: &'a Cluster) -> Self {
-        Self { cluster, hosts: &NoHosts }
+        Self::with_hosts(cluster, &NoHosts)
     }
 }
 
 impl<'a, H: Hosts> ClusterOperations<'a, H> {
     /// Operations on this cluster and on its hosts.
     pub fn with_hosts(cluster: &'a Cluster, hosts: &'a H) -> Self {
-        Self { cluster, hosts }
+        Self { cluster, hosts, field_manager: "kubectl-calico".to_owned() }
+    }
+
+    /// The same, noted by the API server as written by this program: `kubectl-calico-purge`. A version behind a slash, as
+    /// plans have it, is left out: the server would take every version for another manager.
+    #[must_use]
+    pub fn written_by(self, made_by: &str) -> Self {
+        let name = made_by.split('/').next().unwrap_or(made_by).to_owned();
+        Self { field_manager: name, ..self }
     }
 
     /// What the file is to hold.
@@ -87,7 +101,7 @@ impl<H: Hosts> Operations for ClusterOperations<'_, H> {
         &self,
         action: &Action,
         prepared: &Prepared,
-        _underway: &Underway<'_>,
+        underway: &Underway<'_>,
     ) -> Result<Performed, PerformError> {
         match action {
             Action::Delete { object, uid } => {
@@ -96,10 +110,20 @@ impl<H: Hosts> Operations for ClusterOperations<'_, H> {
             Action::OnHost { node, operation } => {
                 self.hosts.operate(node, operation, prepared.bytes()).await
             }
-            Action::Patch { .. }
-            | Action::Evict { .. }
-            | Action::DeletePods { .. }
-            | Action::BackUp { .. } => {
+            Action::Patch { object, uid, patch, subresource } => {
+                let it = Change { object, uid, patch, subresource: subresource.as_deref() };
+                change(self.cluster, &it, Write::by(&self.field_manager)).await
+            }
+            Action::Evict { pods, grace_seconds, within_seconds } => {
+                let within = Duration::from_secs(*within_seconds);
+                let wish = Wish::Evict { grace_seconds: *grace_seconds, within };
+                Farewell::new(self.cluster, wish, underway).to(pods, DEFAULT_PARALLEL).await
+            }
+            Action::DeletePods { pods, grace_seconds, max_parallel } => {
+                let wish = Wish::Delete { grace_seconds: *grace_seconds };
+                Farewell::new(self.cluster, wish, underway).to(pods, *max_parallel).await
+            }
+            Action::BackUp { .. } => {
                 Err(PerformError::Rejected("this version cannot do that yet".to_owned()))
             }
         }
@@ -195,7 +219,7 @@ fn deleted(answer: Result<(), ApiError>, object: &ObjectRef) -> Result<Performed
 }
 
 /// True when the answer, or the way in which none came, proves that the server did not act.
-fn was_not_carried_out(error: &ApiError) -> bool {
+pub(super) fn was_not_carried_out(error: &ApiError) -> bool {
     use Unreachable::{ConnectTimeout, Dns, NoRoute, Proxy, Refused};
     match error {
         ApiError::Forbidden { .. }

@@ -4,6 +4,7 @@
 //! from what the cluster shows, where what is repaired yields no finding any more; whoever wants to go on with the old plan,
 //! or to take it back, does so by its journal.
 
+mod change_object;
 mod clock;
 mod cluster_operations;
 mod consent;
@@ -13,7 +14,9 @@ mod kubeconfig;
 pub mod lease;
 mod node_hosts;
 mod observe;
+mod observe_pods;
 mod operations;
+mod pods;
 mod progress;
 mod run;
 mod stop;

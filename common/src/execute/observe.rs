@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::hosts::Hosts;
+use super::observe_pods::lingering;
 use crate::calico::names::{MANIFEST_NAMESPACE, ROOT_CA_CONFIG_MAP};
 use crate::cluster::{ApiError, Cluster, ListRequest, Page};
 use crate::node;
@@ -66,8 +67,12 @@ impl<'a, H: Hosts> Observer<'a, H> {
             Condition::NodeSchedulable { node, .. } => {
                 Observed { node: self.node(node).await, ..Observed::nothing(now) }
             }
-            // Nothing makes these true yet.
-            Condition::PodsGone { .. } | Condition::BackedUp { .. } => Observed::nothing(now),
+            Condition::PodsGone { pods } => {
+                let lingering = lingering(self.cluster, pods).await;
+                Observed { lingering, ..Observed::nothing(now) }
+            }
+            // Nothing makes this true yet.
+            Condition::BackedUp { .. } => Observed::nothing(now),
         }
     }
 
