@@ -5,23 +5,27 @@ use tests::story::demand;
 use tests::testbed::{Abandoned, Dump, Error, Service, Testbed};
 
 /// Where a dump shows a residue of this name: the section, and words of a line.
-fn place(name: &str) -> (&str, &str) {
+fn place(name: &str) -> (&'static str, &str) {
     let (kind, rest) = name.split_once('/').unwrap_or((name, ""));
+    let is_v6 = rest.split('/').any(|it| it == "v6");
     let last = rest.rsplit('/').next().unwrap_or(rest);
+    let behind = |count: usize| rest.splitn(count + 1, '/').last().unwrap_or(rest);
+    let rules = match (rest.starts_with("nft/"), is_v6) {
+        (true, false) => "iptables nft",
+        (true, true) => "ip6tables nft",
+        (false, false) => "iptables legacy",
+        (false, true) => "ip6tables legacy",
+    };
     match kind {
         "file" | "directory" => ("files", rest),
         "mount" => ("mounts", rest),
         "link" => ("links", rest),
-        "route" if rest.starts_with("v6") => ("routes -6", rest.trim_start_matches("v6/")),
-        "route" => ("routes -4", rest.trim_start_matches("v4/")),
-        "routing-rule" if rest.starts_with("v6") => ("routing rules -6", last),
-        "routing-rule" => ("routing rules -4", last),
-        "rules" => match rest.rsplit_once('/').map_or(rest, |(start, _)| start) {
-            "nft/v4" => ("iptables nft", "-A cali-"),
-            "nft/v6" => ("ip6tables nft", "-A cali-"),
-            "legacy/v4" => ("iptables legacy", "-A cali-"),
-            _ => ("ip6tables legacy", "-A cali-"),
-        },
+        "route" => (if is_v6 { "routes -6" } else { "routes -4" }, behind(1)),
+        "routing-rule" => {
+            (if is_v6 { "routing rules -6" } else { "routing rules -4" }, "not from all fwmark")
+        }
+        "chain" => (rules, last),
+        "rule" => (rules, behind(4)),
         "nft-table" => ("nftables", last),
         "ip-set" => ("ipsets", rest),
         "program" => ("programs", "eth0"),

@@ -5,6 +5,7 @@
 mod calicos;
 mod look_alikes;
 mod object;
+mod rules;
 
 use super::Testbed;
 use super::bpf_object;
@@ -42,12 +43,12 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// A seeding runs a few hundred programs.
 const SEED_LIMIT: Duration = Duration::from_secs(120);
 
-/// Something on a node: what it is called, and the shell line that makes it.
+/// Something on a node: what it is called, where a scan prints names as its ids, and the shell line that makes it.
 ///
 /// POOL stands for the first two numbers of the pod addresses, ADDRESS for the node's address, PEER for another node's,
 /// GATEWAY for the machine's, CONTAINER for the id of a container.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Item(&'static str, &'static str);
+pub(super) struct Item(&'static [&'static str], &'static str);
 
 /// A node from which Calico has been kept away, and what was put there instead. Dropped, the node becomes as it was.
 #[derive(Debug)]
@@ -125,8 +126,8 @@ impl Testbed {
         // A script that fails names the item that it was at.
         let trap = "set -e\ntrap '[ $? = 0 ] || echo \"while making: $item\" >&2' EXIT";
         let mut script = format!("{WORDS}\n{trap}\ncd {FOLDER}\n");
-        for Item(name, line) in items {
-            let line = self.words(node, line);
+        for Item(names, line) in items {
+            let (name, line) = (names.join(" "), self.words(node, line));
             script.push_str(&format!("item='{}'\n{line}\n", name.replace('\'', "")));
         }
         script.push_str("item='the end'\nsettled\n");
@@ -168,7 +169,9 @@ impl Abandoned<'_> {
     pub fn seed_only(&self, names: &[&str]) -> Result<(), Error> {
         let all = calicos::ALL.concat();
         let named = |name: &&str| {
-            all.iter().find(|item| self.testbed.words(&self.node, item.0) == **name).copied()
+            all.iter()
+                .find(|item| item.0.iter().any(|it| self.testbed.words(&self.node, it) == **name))
+                .copied()
         };
         let items: Vec<Item> = names.iter().filter_map(named).collect();
         if items.len() != names.len() {
@@ -190,7 +193,10 @@ impl Abandoned<'_> {
     }
 
     fn names(&self, items: &[Item]) -> Vec<String> {
-        items.iter().map(|item| self.testbed.words(&self.node, item.0)).collect()
+        let names = items.iter().flat_map(|item| item.0);
+        let expanded =
+            names.flat_map(|name| rules::names(name).unwrap_or_else(|| vec![(*name).to_owned()]));
+        expanded.map(|name| self.testbed.words(&self.node, &name)).collect()
     }
 
     /// Brings Calico back; says if that fails.
