@@ -26,6 +26,7 @@ pub mod findings;
 pub mod node;
 pub mod plan;
 pub mod report;
+pub mod residue;
 pub mod slim;
 pub mod snapshot;
 #[cfg(feature = "live")]

@@ -40,6 +40,10 @@ impl Hosts for Stub {
         Ok(b"@@ls-cni-bin rc=0 ms=1\n-rwxr-xr-x 1 0 0 9 2026-11-21 10:00:00.0 +0000 calico\n@@end\n".to_vec())
     }
 
+    async fn residues(&self, node: &str) -> Result<Vec<u8>, Gap> {
+        Err(Gap::new(format!("nodes/{node}/residues.txt"), GapReason::NotAsked, "no scan"))
+    }
+
     async fn binary(
         &self,
         _node: &str,

@@ -18,6 +18,9 @@ pub trait Hosts {
     /// What the probe prints on the node's host, or why nobody can look there.
     fn probe(&self, node: &str) -> impl Future<Output = Result<Vec<u8>, Gap>>;
 
+    /// What the scan for residues prints on the node's host, or why nobody can look there.
+    fn residues(&self, node: &str) -> impl Future<Output = Result<Vec<u8>, Gap>>;
+
     /// The bytes of a CNI plugin's binary for the node.
     fn binary(
         &self,
@@ -45,6 +48,10 @@ impl Hosts for NoHosts {
 
     async fn probe(&self, _node: &str) -> Result<Vec<u8>, Gap> {
         Err(Gap::new("probe.txt", GapReason::NotAsked, NO_WAY))
+    }
+
+    async fn residues(&self, _node: &str) -> Result<Vec<u8>, Gap> {
+        Err(Gap::new("residues.txt", GapReason::NotAsked, NO_WAY))
     }
 
     async fn binary(

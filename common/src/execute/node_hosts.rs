@@ -11,12 +11,14 @@ use crate::cluster::ExecOutput;
 use crate::download::{Cache, DownloadError, ReleaseVersion, Silent};
 use crate::node::host::{HostContext, HostResult, parse, render};
 use crate::node::pod::{HostRun, NodePodError, NodePods, Repeat};
-use crate::node::probe_host;
+use crate::node::{probe_host, scan};
 use crate::plan::{BinarySource, FileContent, HostOperation, PlanId};
 use crate::snapshot::{Gap, RecordKey};
 
 /// Largest output of an operation's script, in bytes: a few facts.
 const RESULT_LIMIT: usize = 1024 * 1024;
+/// What the scan of a node is called in gaps.
+const RESIDUES_PATH: &str = "nodes/NODE/residues.txt";
 /// Largest binary that is taken out of an image, in bytes of base64. Calico's is below 100 MiB.
 const BINARY_LIMIT: usize = 400 * 1024 * 1024;
 /// Time that a binary may take to come.
@@ -133,6 +135,13 @@ impl Hosts for NodeHosts<'_> {
         let gap = |error: NodePodError| Gap::new(&path, error.gap_reason(), error.to_string());
         let pod = self.pods.on(node).await.map_err(gap)?;
         probe_host(&pod).await.map_err(gap)
+    }
+
+    async fn residues(&self, node: &str) -> Result<Vec<u8>, Gap> {
+        let path = RESIDUES_PATH.replace("NODE", node);
+        let gap = |error: NodePodError| Gap::new(&path, error.gap_reason(), error.to_string());
+        let pod = self.pods.on(node).await.map_err(gap)?;
+        scan(&pod).await.map_err(gap)
     }
 
     async fn binary(

@@ -11,6 +11,7 @@ use crate::calico::names::{MANIFEST_NAMESPACE, ROOT_CA_CONFIG_MAP};
 use crate::cluster::{ApiError, Cluster, ListRequest, Page};
 use crate::node;
 use crate::plan::{Condition, ObjectRef, Observed, describe};
+use crate::residue::ResidueFacts;
 use crate::slim::Node;
 use crate::snapshot::{
     Extent, Gap, GapReason, HostFacts, Known, Provenance, Record, RecordKey, Resource, Sink,
@@ -57,6 +58,9 @@ impl<'a, H: Hosts> Observer<'a, H> {
             // calico-node mounts neither the plugins nor the runtime's socket.
             Condition::CniBinariesPresent { node, .. } | Condition::SandboxesGone { node, .. } => {
                 Observed { host: self.seen_from_host(node).await, ..Observed::nothing(now) }
+            }
+            Condition::ResiduesGone { node, .. } => {
+                Observed { residues: self.residues(node).await, ..Observed::nothing(now) }
             }
             Condition::ObjectGone { object, .. } => {
                 Observed { object_uid: self.uid(object).await, ..Observed::nothing(now) }
@@ -130,6 +134,13 @@ impl<'a, H: Hosts> Observer<'a, H> {
     async fn seen_from_host(&self, node: &str) -> Known<HostFacts> {
         match self.hosts.probe(node).await {
             Ok(body) => Known::Known(HostFacts::from_probe(node, &body).0),
+            Err(gap) => Known::Unknown(gap),
+        }
+    }
+
+    async fn residues(&self, node: &str) -> Known<ResidueFacts> {
+        match self.hosts.residues(node).await {
+            Ok(body) => Known::Known(ResidueFacts::from_scan(node, &body)),
             Err(gap) => Known::Unknown(gap),
         }
     }

@@ -14,6 +14,12 @@ use pod::{HostRun, NodePod, NodePodError, Repeat};
 /// The probe, as an administrator may read and run it (`--print-script`).
 pub const PROBE_SCRIPT: &str = include_str!("probe.sh");
 
+/// The scan for residues, as an administrator may read and run it (`leftovers --print-script`). See [`crate::residue`].
+pub const RESIDUES_SCRIPT: &str = include_str!("residues.sh");
+
+/// Time that the scan of one node may take: some thirty commands, of which each that hangs takes 10 s.
+pub const RESIDUES_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The container of a calico-node pod that the probe runs in; canal's pods call it so as well.
 pub const PROBE_CONTAINER: &str = "calico-node";
 
@@ -26,6 +32,9 @@ pub const HOST_PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Largest output of a probe in bytes: some forty full sections.
 const PROBE_LIMIT: usize = 10 * 1024 * 1024;
+
+/// Largest output of a scan in bytes: a few full sections.
+const RESIDUES_LIMIT: usize = 32 * 1024 * 1024;
 
 /// Runs the probe in a running calico-node pod and gives its text (see [`crate::snapshot::parse_probe`]).
 ///
@@ -77,6 +86,29 @@ pub async fn probe_host(pod: &NodePod) -> Result<Vec<u8>, NodePodError> {
     Err(NodePodError::Api(ApiError::Other {
         attempted: format!("probe node {} through {}", pod.node(), pod.full_name()),
         message: format!("the probe ended with exit code {}: {said}", output.exit_code),
+    }))
+}
+
+/// Scans the host for what Calico may have left there and gives the scan's text (see [`crate::residue::ResidueFacts`]).
+///
+/// # Errors
+/// When the script cannot be run, does not end in time, or prints something that is no scan.
+pub async fn scan(pod: &NodePod) -> Result<Vec<u8>, NodePodError> {
+    let run = HostRun {
+        script: RESIDUES_SCRIPT.as_bytes(),
+        limit_bytes: RESIDUES_LIMIT,
+        timeout: RESIDUES_TIMEOUT,
+        repeat: Repeat::Always,
+    };
+    let output = pod.run_on_host(&run).await?;
+    if output.exit_code == 0 && output.stdout.starts_with(b"@@machine ") {
+        return Ok(output.stdout);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.lines().next_back().unwrap_or_default();
+    Err(NodePodError::Api(ApiError::Other {
+        attempted: format!("scan node {} through {}", pod.node(), pod.full_name()),
+        message: format!("the scan ended with exit code {}: {said}", output.exit_code),
     }))
 }
 

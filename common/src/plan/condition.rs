@@ -72,6 +72,14 @@ pub enum Condition {
         /// Their ids.
         ids: Vec<String>,
     },
+    /// None of these is on the node any more (see [`crate::residue`]). Seen from the host only.
+    #[serde(rename_all = "camelCase")]
+    ResiduesGone {
+        /// The node.
+        node: String,
+        /// Ids of residues.
+        ids: Vec<String>,
+    },
     /// The object, as known by its uid, does not exist.
     #[serde(rename_all = "camelCase")]
     ObjectGone {

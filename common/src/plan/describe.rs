@@ -191,6 +191,10 @@ pub fn condition(condition: &Condition) -> String {
             1 => format!("1 sandbox on {node} is gone"),
             many => format!("{many} sandboxes on {node} are gone"),
         },
+        Condition::ResiduesGone { node, ids } => match ids.len() {
+            1 => format!("{} is gone from {node}", ids[0]),
+            many => format!("{many} residues are gone from {node}"),
+        },
         Condition::ObjectGone { object: it, .. } => format!("{} is gone", object(it)),
         Condition::Patched { object: it, .. } => format!("{} is so changed", object(it)),
         Condition::PodsGone { pods } => match pods.len() {
@@ -224,6 +228,10 @@ pub fn awaited(condition: &Condition) -> String {
             1 => "1 sandbox to go".to_owned(),
             many => format!("{many} sandboxes to go"),
         },
+        Condition::ResiduesGone { ids, .. } => match ids.len() {
+            1 => format!("{} to go", ids[0]),
+            many => format!("{many} residues to go"),
+        },
         Condition::ObjectGone { object: it, .. } => format!("{} to go", object(it)),
         Condition::Patched { object: it, .. } => format!("{} to be changed", object(it)),
         Condition::PodsGone { pods } => format!("{} to go", counted(pods.len(), "pod")),
@@ -247,6 +255,9 @@ pub fn met(condition: &Condition) -> String {
         Condition::ConfigurationGone { file, .. } => format!("{file} gone"),
         Condition::SandboxesGone { ids, .. } => {
             format!("{count} of {count} sandboxes gone", count = ids.len())
+        }
+        Condition::ResiduesGone { ids, .. } => {
+            format!("{count} of {count} residues gone", count = ids.len())
         }
         Condition::ObjectGone { .. } => "gone".to_owned(),
         Condition::Patched { .. } => "changed".to_owned(),

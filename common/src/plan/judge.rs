@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::lingering::pods_gone;
 use super::{Aim, Condition, LingeringPod};
 use crate::calico::credentials::{ClusterCredentials, Refusal, refusal};
+use crate::residue::{ResidueFacts, still_there};
 use crate::slim::{ContainerStatus, Node, Pod};
 use crate::snapshot::{FileEntry, Gap, GapReason, HostFacts, Known};
 
@@ -29,6 +30,8 @@ pub struct Observed {
     pub lingering: Known<Vec<LingeringPod>>,
     /// What the node's archive on this machine holds.
     pub backup: Known<BackupFacts>,
+    /// What the scan for residues saw on the node.
+    pub residues: Known<ResidueFacts>,
     /// What the cluster accepts.
     pub credentials: ClusterCredentials,
 }
@@ -52,6 +55,7 @@ impl Observed {
             object: not_asked("object"),
             lingering: not_asked("cluster/pods.json"),
             backup: not_asked("backup"),
+            residues: not_asked("residues.txt"),
             credentials: ClusterCredentials {
                 root_ca: not_asked("cluster/configmaps.json"),
                 service_account_uid: not_asked("cluster/serviceaccounts.json"),
@@ -113,6 +117,9 @@ pub fn judge(condition: &Condition, seen: &Observed) -> Verdict {
             of_host(seen, |host| configuration_gone(host, file))
         }
         Condition::SandboxesGone { ids, .. } => of_host(seen, |host| sandboxes_gone(host, ids)),
+        Condition::ResiduesGone { ids, .. } => {
+            with(&seen.residues, "the node cannot be scanned", |facts| residues_gone(facts, ids))
+        }
         Condition::ObjectGone { uid, .. } => match &seen.object_uid {
             Known::Absent => Verdict::Met,
             Known::Known(now) if now != uid => Verdict::Met,
@@ -300,6 +307,14 @@ fn sandboxes_gone(host: &HostFacts, ids: &[String]) -> Verdict {
             left => Verdict::NotYet(format!("{left} of {} sandboxes are still there", ids.len())),
         }
     })
+}
+
+fn residues_gone(facts: &ResidueFacts, ids: &[String]) -> Verdict {
+    match still_there(facts, ids) {
+        Known::Known(left) => Verdict::NotYet(format!("still there: {}", first_few(&left))),
+        Known::Absent => Verdict::Met,
+        Known::Unknown(gap) => unknown(&gap),
+    }
 }
 
 /// `10-calico.conflist`, `10-canal.conflist`, or what older manifests called them; never `calico-kubeconfig`.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::FileEntry;
 
 /// The files of a listing, sorted by name; lines that name no file are skipped.
-pub(super) fn parse(text: &str) -> Vec<FileEntry> {
+pub fn parse(text: &str) -> Vec<FileEntry> {
     let mut files: Vec<FileEntry> = text.lines().filter_map(line).collect();
     files.sort_by(|a, b| a.name.cmp(&b.name));
     files

@@ -50,6 +50,7 @@ pub use known::{Gap, GapReason, Known};
 pub use link::{Link, Vxlan};
 pub use list::value as parse_document;
 pub use listing::Listing;
+pub use ls::parse as parse_listing;
 pub use path::gap_matches;
 pub use probe::{ProbeFault, Section, Sections, parse as parse_probe};
 pub use record::{Extent, Provenance, Record, RecordKey, Resource, Sink};

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
-use super::{sandboxes_of, veth};
+use super::sandboxes_of;
+use crate::calico::veth;
 use crate::checks::Context;
 use crate::findings::{Cause, Code, Confidence, Evidence, Finding, Findings, Severity, Subject};
 use crate::snapshot::{HostFacts, Known, Link, Sandbox};

@@ -9,7 +9,6 @@ pub(super) mod orphaned_sandboxes;
 pub(super) mod said;
 pub(super) mod stuck_creating;
 pub(super) mod stuck_terminating;
-mod veth;
 
 use super::Context;
 use crate::findings::{Code, Findings};

@@ -9,14 +9,14 @@ const PREFIX: &str = "cali";
 const DIGITS: usize = 11;
 
 /// `cali` and the first 11 hex digits of the SHA-1 of `<namespace>.<name>`.
-pub(super) fn of_pod(namespace: &str, name: &str) -> String {
+pub fn of_pod(namespace: &str, name: &str) -> String {
     let digest = Sha1::digest(format!("{namespace}.{name}").as_bytes());
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{PREFIX}{}", &hex[..DIGITS])
 }
 
 /// True when a name is of that form.
-pub(super) fn is_one(name: &str) -> bool {
+pub fn is_one(name: &str) -> bool {
     name.strip_prefix(PREFIX).is_some_and(|rest| {
         rest.len() == DIGITS && rest.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'))
     })
