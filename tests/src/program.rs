@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 
 /// Name of doctor's file.
 pub const DOCTOR: &str = "kubectl-calico_doctor";
+/// Name of purge's file.
+pub const PURGE: &str = "kubectl-calico_purge";
 
 /// Where the sources are.
 pub fn root() -> PathBuf {
@@ -20,6 +22,15 @@ pub fn root() -> PathBuf {
 pub fn doctor() -> Result<PathBuf, String> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     BUILT.get_or_init(|| build("kubectl-calico-doctor", DOCTOR)).clone()
+}
+
+/// Purge's program, as [`doctor`].
+///
+/// # Errors
+/// When it does not build; the text is cargo's.
+pub fn purge() -> Result<PathBuf, String> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    BUILT.get_or_init(|| build("kubectl-calico-purge", PURGE)).clone()
 }
 
 fn build(package: &str, file: &str) -> Result<PathBuf, String> {

@@ -1,17 +1,17 @@
 //! The stories that live tests tell: pods on a testbed, a fault, the doctor, and what must be true afterwards.
 
-mod doctor;
 mod hanging;
 mod host;
 mod killed;
+mod plugin;
 mod pods;
 mod report;
 mod secrets;
 
-pub use doctor::{Doctor, Ran};
 pub use hanging::{Expected, NODE, Story, demand};
 pub use host::{Files, Host, nothing_of_ours, our_files, remove_backups};
 pub use killed::{Journal, LOOPBACK, Running, journals, scripts};
+pub use plugin::{Doctor, Plugin, Ran};
 pub use pods::{Pods, Snapshot};
 pub use report::{Report, Root};
 pub use secrets::{Secrets, keep};

@@ -1,5 +1,6 @@
-//! Runs the doctor as a user does: the real binary, a kubeconfig, a state directory of its own.
+//! Runs the plugins as a user does: the real binary, a kubeconfig, a state directory of its own.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -8,9 +9,9 @@ use super::Report;
 use crate::program;
 use crate::testbed::{Error, Invocation, Testbed};
 
-/// A doctor for one testbed.
+/// A plugin for one testbed.
 #[derive(Debug)]
-pub struct Doctor {
+pub struct Plugin {
     binary: PathBuf,
     kubeconfig: PathBuf,
     state: tempfile::TempDir,
@@ -27,22 +28,40 @@ pub struct Ran {
     pub stderr: String,
 }
 
-/// Holds what a doctor in the background says.
+/// Holds what a plugin in the background says.
 const SAID: &str = "said";
 
 /// A run may take this long; beyond it hangs.
 const LIMIT: Duration = Duration::from_secs(600);
 
-impl Doctor {
-    /// The doctor of this source tree, for `testbed`.
-    pub fn new(testbed: &Testbed) -> Result<Self, Error> {
-        Self::with_kubeconfig(&testbed.kubeconfig())
+/// The doctor for one testbed: all that a [`Plugin`] can, and its reports.
+#[derive(Debug)]
+pub struct Doctor(Plugin);
+
+impl Deref for Doctor {
+    type Target = Plugin;
+
+    fn deref(&self) -> &Plugin {
+        &self.0
+    }
+}
+
+impl Plugin {
+    /// `kubectl calico-purge` of this source tree, for `testbed`.
+    pub fn purge(testbed: &Testbed) -> Result<Self, Error> {
+        Self::purge_with_kubeconfig(&testbed.kubeconfig())
     }
 
     /// The same with another kubeconfig.
-    pub fn with_kubeconfig(kubeconfig: &Path) -> Result<Self, Error> {
+    pub fn purge_with_kubeconfig(kubeconfig: &Path) -> Result<Self, Error> {
+        Self::of(program::purge(), kubeconfig)
+    }
+
+    fn of(built: Result<PathBuf, String>, kubeconfig: &Path) -> Result<Self, Error> {
+        let binary =
+            built.map_err(|why| Error::Odd { what: "building the plugin".to_owned(), why })?;
         let state = tempfile::tempdir().map_err(|error| odd("a state directory", &error))?;
-        Ok(Self { binary: binary()?, kubeconfig: kubeconfig.to_owned(), state })
+        Ok(Self { binary, kubeconfig: kubeconfig.to_owned(), state })
     }
 
     /// The program's file.
@@ -68,7 +87,7 @@ impl Doctor {
         Ok(Ran { code: output.status.unwrap_or(-1), stdout: output.stdout, stderr: output.stderr })
     }
 
-    /// What the doctor said that was last started in the background.
+    /// What the run said that was last started in the background.
     pub fn said(&self) -> String {
         std::fs::read_to_string(self.state().join(SAID)).unwrap_or_default()
     }
@@ -88,7 +107,19 @@ impl Doctor {
             .stdout(said)
             .stderr(also)
             .spawn()
-            .map_err(|error| odd("starting the doctor", &error))
+            .map_err(|error| odd("starting the plugin", &error))
+    }
+}
+
+impl Doctor {
+    /// The doctor of this source tree, for `testbed`.
+    pub fn new(testbed: &Testbed) -> Result<Self, Error> {
+        Self::with_kubeconfig(&testbed.kubeconfig())
+    }
+
+    /// The same with another kubeconfig.
+    pub fn with_kubeconfig(kubeconfig: &Path) -> Result<Self, Error> {
+        Plugin::of(program::doctor(), kubeconfig).map(Self)
     }
 
     /// Runs `check -o json`: the exit code and the report.
@@ -102,11 +133,6 @@ impl Doctor {
         })?;
         Ok((ran.code, report))
     }
-}
-
-/// The doctor's program, built.
-fn binary() -> Result<PathBuf, Error> {
-    program::doctor().map_err(|why| Error::Odd { what: "building the doctor".to_owned(), why })
 }
 
 fn odd(what: &str, error: &dyn std::fmt::Display) -> Error {
