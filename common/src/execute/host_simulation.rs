@@ -129,6 +129,7 @@ impl HostSimulation {
             taken: Timestamp::UNIX_EPOCH,
             steps,
             left_out: Vec::new(),
+            max_failures: 1,
         }
     }
 

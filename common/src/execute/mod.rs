@@ -8,6 +8,7 @@ mod change_object;
 mod clock;
 mod cluster_operations;
 mod consent;
+mod failures;
 mod hosts;
 pub mod journal;
 mod kubeconfig;

@@ -1,8 +1,10 @@
-//! Carries out a plan, step by step: guards, journal, action, verification. Stops at the first step that fails.
+//! Carries out a plan, step by step: guards, journal, action, verification. A step that fails ends the steps of its node,
+//! and the run once so many nodes failed as the plan says.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::failures::{Failures, worst};
 use super::journal::{Entry, JournalError};
 use super::lease::Tenure;
 use super::{
@@ -94,6 +96,7 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
         consent.spend();
         let began = self.clock.elapsed();
         let mut steps: Vec<StepOutcome> = Vec::new();
+        let mut failures = Failures::allowed(plan.max_failures);
         let mut result = None;
         for (index, step) in plan.steps.iter().enumerate() {
             let before = states.get(&step.id);
@@ -104,7 +107,7 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
             if result.is_none() && self.stop.is_requested() {
                 result = Some(RunResult::Interrupted);
             }
-            if result.is_some() {
+            if result.is_some() || failures.keep_back(step, &steps) {
                 steps.push(outcome(step, StepState::Pending));
                 continue;
             }
@@ -123,9 +126,17 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
             }
             self.tell(current, Activity::Ended(&done));
             steps.push(done);
-            result = ended.run;
+            result = match ended.run {
+                Some(worse @ (RunResult::Failed | RunResult::Refused)) => {
+                    // Without the Lease every other node would fail as well.
+                    let goes_on =
+                        failures.may_go_on_after(step, worse) && self.tenure.over().is_none();
+                    (!goes_on).then_some(worse)
+                }
+                ended => ended,
+            };
         }
-        let result = result.unwrap_or(RunResult::Done);
+        let result = worst(result.unwrap_or(RunResult::Done), failures.worst);
         self.journal.write(&Entry::End { at: self.clock.now(), result })?;
         let seconds = self.clock.elapsed().saturating_sub(began).as_secs();
         Ok(Outcome { plan: plan.id.clone(), result, steps, seconds })

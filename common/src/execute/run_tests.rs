@@ -139,6 +139,52 @@ async fn an_action_that_fails_stops_the_run() {
     assert_eq!(ran.world.looks.load(Ordering::SeqCst), 0, "nothing to verify");
 }
 
+/// Four nodes with a step each, of which those of two fail; so many failures are allowed.
+async fn with_two_failing(max_failures: u32, on_nodes: bool) -> Ran {
+    let mut world = Simulation::new(&["a", "b", "c", "d"]);
+    world.faults.unwilling = vec!["b".into(), "c".into()];
+    run(world, |plan| {
+        plan.max_failures = max_failures;
+        for step in &mut plan.steps {
+            step.after.clear();
+            step.node = step.node.take().filter(|_| on_nodes);
+        }
+        // Another step on a node that fails, and one elsewhere that rests on it.
+        let mut second = plan.steps[1].clone();
+        second.id.0 = "second/b".into();
+        let mut resting = plan.steps[3].clone();
+        resting.id.0 = "resting/d".into();
+        resting.after = vec![second.id.clone()];
+        plan.steps.extend([second, resting]);
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_node_that_fails_does_not_keep_the_others_from_being_repaired() {
+    let ran = with_two_failing(3, true).await;
+    assert_eq!((ran.outcome.result, restarts(&ran.world)), (RunResult::Failed, vec![1, 0, 0, 1]));
+    let failed = |it: &&StepState| matches!(it, StepState::Failed { .. });
+    assert_eq!(states(&ran.outcome).into_iter().filter(failed).count(), 2);
+    assert_eq!(states(&ran.outcome)[4..], [&StepState::Pending; 2], "what rests on a failure");
+    assert!(ran.journal.contains(r#""result":"failed""#), "{}", ran.journal);
+}
+
+#[tokio::test]
+async fn so_many_failures_end_the_run() {
+    for (allowed, restarted) in
+        [(0, vec![1, 0, 0, 0]), (1, vec![1, 0, 0, 0]), (2, vec![1, 0, 0, 0])]
+    {
+        let ran = with_two_failing(allowed, true).await;
+        assert_eq!((ran.outcome.result, restarts(&ran.world)), (RunResult::Failed, restarted));
+        let begun = states(&ran.outcome).into_iter().filter(|it| **it != StepState::Pending);
+        assert_eq!(begun.count(), if allowed == 2 { 3 } else { 2 }, "{allowed}");
+    }
+    // What is on no node concerns all of them.
+    let ran = with_two_failing(3, false).await;
+    assert_eq!((ran.outcome.result, restarts(&ran.world)), (RunResult::Failed, vec![1, 0, 0, 0]));
+}
+
 #[tokio::test]
 async fn an_action_without_an_answer_is_judged_by_what_came_of_it() {
     let perform = || Some(PerformError::Unclear("connection reset".into()));

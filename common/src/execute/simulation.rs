@@ -35,6 +35,8 @@ pub(super) struct SimulatedNode {
 pub(super) struct Faults {
     pub(super) guard: Option<GuardFailure>,
     pub(super) perform: Option<PerformError>,
+    /// Actions on these nodes are rejected.
+    pub(super) unwilling: Vec<String>,
     /// The action is carried out although `perform` says that it failed.
     pub(super) acts_all_the_same: bool,
     pub(super) never_ready: bool,
@@ -102,6 +104,7 @@ impl Simulation {
             taken: Timestamp::UNIX_EPOCH,
             steps,
             left_out: Vec::new(),
+            max_failures: 1,
         }
     }
 
@@ -250,8 +253,13 @@ impl Operations for Simulation {
         let Action::Delete { object, .. } = action else { panic!("not simulated: {action:?}") };
         let id = StepId(format!("restart-calico-node/{}", object.name));
         if let Some(recorded) = self.recorded() {
-            assert_eq!(recorded.states.get(&id), Some(&StepState::Started), "intent before act");
+            let is_meant = |id: &StepId| recorded.states.get(id) == Some(&StepState::Started);
+            let second = StepId(format!("second/{}", object.name));
+            assert!(is_meant(&id) || is_meant(&second), "intent before act");
             assert!(recorded.running, "the journal is locked while the run goes on");
+        }
+        if self.faults.unwilling.contains(&object.name) {
+            return Err(PerformError::Rejected("it does not want to".into()));
         }
         self.point().await;
         if self.faults.perform.is_none() || self.faults.acts_all_the_same {

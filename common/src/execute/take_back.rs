@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::failures::worst;
 use super::journal::{Entry, JournalError, Recorded};
 use super::run::{Current, Ended, outcome, scrub};
 use super::{Activity, Clock, Consent, Executor, Operations, PerformError, Performed, Prepared};
@@ -134,14 +135,4 @@ fn untouched(recorded: &Recorded, step: &Step) -> StepState {
         (Undo::OnHost { .. } | Undo::Patch { .. }, _) => "it did not act".to_owned(),
     };
     StepState::Skipped { why }
-}
-
-fn worst(a: RunResult, b: RunResult) -> RunResult {
-    let rank = |it: RunResult| match it {
-        RunResult::Done => 0,
-        RunResult::Refused => 1,
-        RunResult::Failed => 2,
-        RunResult::Interrupted => 3,
-    };
-    if rank(a) >= rank(b) { a } else { b }
 }

@@ -71,6 +71,15 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Findings that no step repairs, and why.
     pub left_out: Vec<LeftOut>,
+    /// So many nodes may fail before nothing more is begun. A step that fails ends the steps of its node and those that
+    /// come after it; 1 means that it ends the run.
+    #[serde(default = "one")]
+    pub max_failures: u32,
+}
+
+/// The first failure ends the run, unless the plan says something else.
+const fn one() -> u32 {
+    1
 }
 
 /// A finding that no step repairs.

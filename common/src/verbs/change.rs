@@ -193,7 +193,7 @@ async fn under_lease(
     let own = !matches!(work, Work::Run(_));
     sweep(session, cluster, work.plan(), own).await;
     let hosts = NodeHosts::new(pods, &work.plan().id);
-    let operations = ClusterOperations::with_hosts(cluster, &hosts);
+    let operations = ClusterOperations::with_hosts(cluster, &hosts).written_by(session.plugin);
     let outcome =
         execute(session, &operations, (&mut journal, &lease.tenure(), stop), &work, consent).await;
     release(session, lease).await;

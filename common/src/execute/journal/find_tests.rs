@@ -46,6 +46,7 @@ fn plan(id: &str, cluster: &str) -> Plan {
             step("c", Undo::OnHost { node: "n".into(), operation }),
         ],
         left_out: Vec::new(),
+        max_failures: 1,
     }
 }
 

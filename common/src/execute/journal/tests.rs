@@ -18,6 +18,7 @@ fn plan(id: u64) -> Plan {
         taken: Timestamp::UNIX_EPOCH,
         steps: Vec::new(),
         left_out: Vec::new(),
+        max_failures: 1,
     }
 }
 

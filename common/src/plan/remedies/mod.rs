@@ -116,6 +116,7 @@ pub fn plan_for(order: Order<'_>, snapshot: &Snapshot, diagnosis: &Diagnosis) ->
         taken: snapshot.taken,
         steps,
         left_out,
+        max_failures: 1,
     }
 }
 
