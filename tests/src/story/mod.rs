@@ -5,6 +5,7 @@ mod host;
 mod killed;
 mod plugin;
 mod pods;
+mod private_host;
 mod report;
 mod secrets;
 
@@ -13,5 +14,6 @@ pub use host::{Files, Host, nothing_of_ours, our_files, remove_backups};
 pub use killed::{Journal, LOOPBACK, Running, journals, scripts};
 pub use plugin::{Doctor, Plugin, Ran};
 pub use pods::{Pods, Snapshot};
+pub use private_host::PrivateHost;
 pub use report::{Report, Root};
 pub use secrets::{Secrets, keep};

@@ -34,7 +34,7 @@
 //! - Wait with [`wait_until`], on a condition, with a limit.
 
 mod artefacts;
-mod bpf_object;
+pub mod bpf_object;
 mod calico_image;
 mod certificates;
 mod cgroup;

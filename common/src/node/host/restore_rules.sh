@@ -50,6 +50,16 @@ chain_is_done() {
     [ "$count" = "$wanted" ]
 }
 
+# Whether "CHAIN RULE" or "CHAIN NUMBER RULE" is there, wherever in its chain: others may have come before it since.
+is_inserted() {
+    chain=${1%% *} rule=${1#* }
+    case ${rule%% *} in
+        *[!0-9]*) ;;
+        *) rule=${rule#* } ;;
+    esac
+    has_line "$saved" "-A $chain $rule"
+}
+
 # Whether a line of the input has nothing left to do. Rules are compared as iptables-save spells them.
 is_done() {
     case $1 in
@@ -57,6 +67,7 @@ is_done() {
         '*'*) saved=$("$save" -t "${1#?}" 2>/dev/null) || saved= ;;
         :*) chain_is_done "$1" ;;
         '-A '*) has_line "$saved" "$1" ;;
+        '-I '*) is_inserted "${1#-I }" ;;
         '-D '*) ! has_line "$saved" "-A ${1#-D }" ;;
         '-F '*) ! has_line "$saved" "-A ${1#-F } " '*' ;;
         '-X '*) ! has_line "$saved" ":${1#-X } " '*' ;;

@@ -159,6 +159,15 @@ fn rules_are_changed_in_one_transaction_and_once() {
             assert!(!exists(&host.path("/input")));
             // The way back, by the rules that were there.
             host.write("/after", SAVED);
+            for insert in ["-I INPUT", "-I INPUT 1"] {
+                let back = format!(
+                    "*filter\n:cali-a - [0:0]\n{insert} -m comment --comment \"cali:x y\" -j cali-a\n-A cali-a -j RETURN\nCOMMIT\n"
+                );
+                host.write("/saved", AFTER);
+                assert_changed(&host.perform(&shell, &rules(family, &back), None), prefix);
+                assert_already(&host.perform(&shell, &rules(family, &back), None), prefix);
+            }
+            host.write("/saved", AFTER);
             let back = "*filter\n:cali-a - [0:0]\n-A INPUT -m comment --comment \"cali:x y\" -j cali-a\n-A cali-a -j RETURN\nCOMMIT\n";
             assert_changed(&host.perform(&shell, &rules(family, back), None), prefix);
             assert_already(&host.perform(&shell, &rules(family, back), None), prefix);
