@@ -24,6 +24,7 @@ test: lint packages ## lint, unit tests, recorded incidents, one live story per 
 	cd tests/testbed/standin && go test ./...
 	$(TESTBED) down
 
+e2e: export KUBECTL_CALICO_TESTBEDS ?= 2
 e2e: preconditions packages ## every fault on a real cluster (Linux, root)
 	$(CARGO) test --locked --package tests --features e2e -- --show-output
 	$(TESTBED) down

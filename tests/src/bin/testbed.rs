@@ -26,7 +26,7 @@ mod command {
     use std::error::Error;
     use std::io::Write as _;
     use std::process::{Command, ExitCode};
-    use tests::testbed::{Artefacts, Inventory, Layout, Options, Progress, Testbed};
+    use tests::testbed::{Artefacts, Inventory, Layout, Options, Progress, Testbed, layouts};
 
     const USAGE: &str = "usage: testbed up [WORKERS] | down [--force] | status | shell NODE [COMMAND...] | kubectl [ARGUMENT...] \
                          | kubeconfig | build | collect FOLDER";
@@ -40,8 +40,8 @@ mod command {
             ["up", workers] => {
                 up(&layout, Options { workers: workers.parse()?, ..Options::default() })
             }
-            ["down"] => done(Testbed::stop(&layout, false, progress)),
-            ["down", "--force"] => done(Testbed::stop(&layout, true, progress)),
+            ["down"] => down(false),
+            ["down", "--force"] => down(true),
             ["build"] => done(Testbed::build(&layout, progress)),
             ["kubeconfig"] => say(&layout.kubeconfig().display().to_string()),
             ["status"] => status(&layout),
@@ -64,6 +64,15 @@ mod command {
     fn up(layout: &Layout, options: Options) -> Result<ExitCode, Box<dyn Error>> {
         let testbed = Testbed::start(layout, options, Progress::on_stderr())?;
         say(&format!("export KUBECONFIG={}", testbed.kubeconfig().display()))
+    }
+
+    /// Stops all testbeds that tests may have started.
+    fn down(force: bool) -> Result<ExitCode, Box<dyn Error>> {
+        let ends: Vec<_> = layouts()?
+            .iter()
+            .map(|layout| Testbed::stop(layout, force, Progress::on_stderr()))
+            .collect();
+        done(ends.into_iter().collect::<Result<(), _>>())
     }
 
     fn status(layout: &Layout) -> Result<ExitCode, Box<dyn Error>> {

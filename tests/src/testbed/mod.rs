@@ -20,6 +20,7 @@
 //!
 //! - [`Testbed::attach_or_start`] uses the testbed that runs, or starts one; it goes on running when the test ends, so that one
 //!   `cargo test` pays for one start. `cargo run -p tests --bin testbed -- down` stops it.
+//! - With `KUBECTL_CALICO_TESTBEDS=2` (as `make e2e` has it) there are two, and tests that run beside each other get one each.
 //! - A test that breaks one node takes [`Testbed::lease_node`]; one that breaks the cluster takes [`Testbed::lock_cluster`], which
 //!   waits until no node is leased. A test that only looks needs neither, and must bear with others' broken nodes.
 //!   Never ask for the cluster while holding a lease.
@@ -59,6 +60,7 @@ mod process;
 mod progress;
 mod repair;
 mod residues;
+mod seat;
 mod sysctl;
 mod token;
 mod wait;
@@ -80,12 +82,14 @@ pub use precondition::{Skip, available};
 pub use process::Process;
 pub use progress::Progress;
 pub use residues::Abandoned;
+pub use seat::layouts;
 pub use wait::{wait_every, wait_until};
 
 use control_plane::ControlPlane;
 use layout::{MOST_NODES, node_names};
 use lifecycle::Running;
 use lock::FileLock;
+use seat::Seat;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -128,6 +132,8 @@ pub struct Testbed {
     nodes: Vec<Node>,
     /// Keeps others from stopping it.
     _use: FileLock,
+    /// The place that a test has taken at it.
+    _seat: Option<Seat>,
 }
 
 impl Testbed {
@@ -135,7 +141,7 @@ impl Testbed {
     /// the test is to return. With `CI=true` that is an error, because a skipped test proves nothing.
     pub fn for_test(name: &str) -> Result<Option<Self>, Error> {
         match available() {
-            Ok(()) => Self::attach_or_start().map(Some),
+            Ok(()) => Self::with_seat().map(Some),
             Err(skip) if std::env::var("CI").is_ok_and(|ci| ci == "true") => {
                 Err(Error::Missing(format!("{name} cannot be skipped with CI=true: {skip}")))
             }
@@ -144,6 +150,12 @@ impl Testbed {
                 Ok(None)
             }
         }
+    }
+
+    fn with_seat() -> Result<Self, Error> {
+        let (seat, layout) = Seat::take()?;
+        let testbed = Self::start(&layout, Options::default(), Progress::on_stderr())?;
+        Ok(Self { _seat: Some(seat), ..testbed })
     }
 
     /// Whether this machine can run a testbed at all: Linux, and root.
@@ -190,7 +202,7 @@ impl Testbed {
             .iter()
             .map(|name| Node::named(layout, name))
             .collect::<Result<_, _>>()?;
-        Ok(Self { layout: layout.clone(), artefacts, nodes, _use: in_use })
+        Ok(Self { layout: layout.clone(), artefacts, nodes, _use: in_use, _seat: None })
     }
 
     /// Stops a testbed, whatever state it is in, and removes all of it. With `force` also if tests are using it.
