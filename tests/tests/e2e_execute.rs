@@ -8,7 +8,7 @@ use common::cluster::{Cluster, ConnectOptions, ListRequest};
 use common::execute::lease::Tenure;
 use common::execute::{
     ClusterOperations, Consent, Executor, GuardFailure, Journal, Operations, Performed, Prepared,
-    Silent, StopSwitch, SystemClock, new_plan_id,
+    Silent, StopSwitch, SystemClock, Underway, new_plan_id,
 };
 use common::findings::Code;
 use common::node;
@@ -240,7 +240,10 @@ fn a_plan_repairs_a_rejected_token_and_frees_the_same_pod() -> Done {
 
     // The same action again finds its pod replaced, and leaves the new one alone.
     let Action::Delete { object, uid: old } = &step.action else { panic!("{:?}", step.action) };
-    let again = runtime.block_on(operations.perform(&step.action, &Prepared::default()))?;
+    let (_switch, stop) = StopSwitch::new();
+    let underway = Underway::new(&stop);
+    let again =
+        runtime.block_on(operations.perform(&step.action, &Prepared::default(), &underway))?;
     assert!(matches!(again, Performed::AlreadyRight(_)), "{again:?}");
     let guard = Guard::SameUid { object: object.clone(), uid: old.clone() };
     let guard = runtime.block_on(operations.guard(&guard));

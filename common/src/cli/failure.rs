@@ -18,6 +18,8 @@ pub enum Kind {
     NotFound,
     /// The user or a guard said no.
     Refused,
+    /// Something that was needed could not be read.
+    Incomplete,
     /// It was done in part.
     Partial,
     /// It was interrupted.
@@ -62,6 +64,7 @@ impl Failure {
         match self.kind {
             Kind::Usage => Exit::Usage,
             Kind::Refused => Exit::Declined,
+            Kind::Incomplete => Exit::Incomplete,
             Kind::Interrupted => Exit::Interrupted,
             Kind::BrokenPipe => Exit::Good,
             Kind::Access | Kind::NotFound | Kind::Partial | Kind::Internal => Exit::Error,

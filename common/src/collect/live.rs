@@ -154,6 +154,8 @@ fn first_questions(want: Want) -> Vec<Ask> {
     ];
     if want.pods {
         questions.push(Ask::all("pods", "", "v1"));
+    }
+    if want.lease {
         // A run of this tool that changes the cluster holds it.
         questions.push(Ask::One {
             resource: Resource::new("leases", "coordination.k8s.io"),

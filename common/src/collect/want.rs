@@ -15,6 +15,8 @@ pub struct Want {
     pub install: bool,
     /// ServiceAccounts, the cluster's CA and signing keys: what credentials are compared with.
     pub credentials: bool,
+    /// The Lease of a run of ours that changes the cluster.
+    pub lease: bool,
     /// What the nodes themselves say, through exec into calico-node.
     pub probes: bool,
 }
@@ -27,6 +29,7 @@ impl Want {
         events: true,
         install: true,
         credentials: true,
+        lease: true,
         probes: true,
     };
 
@@ -38,12 +41,13 @@ impl Want {
             events: false,
             install: false,
             credentials: false,
+            lease: false,
             probes: false,
         };
         needs.into_iter().fold(none, |want, need| match need {
             Need::Nodes => Self { nodes: true, ..want },
             // Whether a pod hangs is told by its node's state as well.
-            Need::Pods => Self { nodes: true, pods: true, ..want },
+            Need::Pods => Self { nodes: true, pods: true, lease: true, ..want },
             Need::Events => Self { events: true, ..want },
             Need::Install => Self { install: true, ..want },
             // Probes are run in pods on nodes, and judged by what the cluster would accept.

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use crate::cli::{Failure, Kind, OutputFormat, interrupted};
-use crate::cluster::Cluster;
+use crate::cluster::{ApiError, Cluster};
 use crate::execute::journal::UnfinishedRun;
 use crate::execute::lease::{ClusterLease, Holder, Lease, LeaseError, Tenure};
 use crate::execute::{
@@ -191,7 +191,17 @@ async fn under_lease(
         }
     };
     let own = !matches!(work, Work::Run(_));
-    sweep(session, cluster, work.plan(), own).await;
+    match sweep(session, cluster, work.plan(), own).await {
+        Ok(()) => {}
+        Err(error @ ApiError::Forbidden { .. }) => {
+            release(session, lease).await;
+            if !own {
+                journal.discard().map_err(internal)?;
+            }
+            return Err(unseen(session, &error));
+        }
+        Err(error) => session.printer.talk(&format!("warning: {error}")),
+    }
     let hosts = NodeHosts::new(pods, &work.plan().id);
     let operations = ClusterOperations::with_hosts(cluster, &hosts).written_by(session.plugin);
     let outcome =
@@ -204,21 +214,34 @@ async fn under_lease(
 pub async fn tidy(session: &Session, cluster: &Cluster, plan: &Plan) {
     match take_lease(session, cluster, plan).await {
         Ok(lease) => {
-            sweep(session, cluster, plan, false).await;
+            if let Err(error) = sweep(session, cluster, plan, false).await {
+                session.printer.talk(&format!("warning: {error}"));
+            }
             release(session, lease).await;
         }
         Err(failure) => session.printer.talk(&format!("warning: {}", failure.error)),
     }
 }
 
-async fn sweep(session: &Session, cluster: &Cluster, plan: &Plan, own: bool) {
-    match sweep_repairs(cluster, &plan.id, own).await {
-        Ok(0) => {}
-        Ok(count) => session
-            .printer
-            .talk(&format!("Deleted {count} node pods that an earlier run had left.")),
-        Err(error) => session.printer.talk(&format!("warning: {error}")),
+async fn sweep(
+    session: &Session,
+    cluster: &Cluster,
+    plan: &Plan,
+    own: bool,
+) -> Result<(), ApiError> {
+    let count = sweep_repairs(cluster, &plan.id, own).await?;
+    if count > 0 {
+        session.printer.talk(&format!("Deleted {count} node pods that an earlier run had left."));
     }
+    Ok(())
+}
+
+/// Whoever may not see whether a script of an earlier run is still at work on a node must not begin another one.
+fn unseen(session: &Session, error: &ApiError) -> Failure {
+    let what =
+        format!("nothing was changed, because what an earlier run left cannot be seen: {error}");
+    let hint = format!("ask for the role that {} fix --print-rbac prints", session.doctor());
+    Failure::new(Kind::Incomplete, what).hint(hint)
 }
 
 async fn release(session: &Session, lease: Lease<ClusterLease>) {

@@ -14,7 +14,7 @@ use crate::collect::{
 use crate::findings::{Diagnosis, Severity};
 use crate::report::v1::Report;
 use crate::report::{TextOptions, escape, json, text, yaml};
-use crate::snapshot::{Sink, Snapshot, SnapshotBuilder};
+use crate::snapshot::{Gap, GapReason, Sink, Snapshot, SnapshotBuilder};
 
 use super::Session;
 
@@ -65,6 +65,55 @@ pub async fn at_cluster_and_hosts(
     look.unreachable = outcome.unreachable;
     look.missed = outcome.missed;
     Ok(look)
+}
+
+/// Asks a cluster that is about to be changed, and judges it. What is not seen may be the reason why a change would do harm,
+/// so nothing is changed by who is not allowed to see it. Probes through calico-node are another matter: a host that they
+/// could not tell about is looked at by a pod.
+///
+/// # Errors
+/// When the API server forbids to read something.
+pub async fn before_a_change(session: &Session, cluster: &Cluster) -> Result<Look, Failure> {
+    let look = at_cluster(session, cluster).await?;
+    let forbidden = forbidden(&look.snapshot);
+    let needed: Vec<&Gap> = forbidden.into_iter().filter(|it| !is_of_host(it)).collect();
+    let Some(first) = needed.first() else { return Ok(look) };
+    let others = match needed.len() - 1 {
+        0 => String::new(),
+        count => format!(" (and {count} more: see {} check)", session.doctor()),
+    };
+    let what = format!(
+        "nothing was changed, because you may not see what must be known before: {}{others}",
+        first.detail
+    );
+    Err(Failure::new(Kind::Incomplete, what).hint(format!(
+        "an admin can allow it: {} fix --print-rbac --bind-to USER | kubectl apply -f -",
+        session.doctor()
+    )))
+}
+
+/// What the API server forbade to read, sorted.
+fn forbidden(snapshot: &Snapshot) -> Vec<&Gap> {
+    let mut all: Vec<&Gap> =
+        snapshot.gaps.iter().filter(|gap| gap.why == GapReason::Forbidden).collect();
+    all.sort();
+    all
+}
+
+fn is_of_host(gap: &Gap) -> bool {
+    gap.what.starts_with("nodes/")
+}
+
+/// Says what the API server forbade to read; true when there was anything.
+pub fn tell_forbidden(session: &Session, snapshot: &Snapshot) -> bool {
+    let all = forbidden(snapshot);
+    for gap in all.iter().take(TOLD) {
+        session.printer.talk(&escape(&format!("not seen: {}: {}", gap.what, gap.detail)));
+    }
+    if all.len() > TOLD {
+        session.printer.talk(&format!("… and {} more", all.len() - TOLD));
+    }
+    !all.is_empty()
 }
 
 /// A clock that is off confuses people who compare times, and is worth mending.

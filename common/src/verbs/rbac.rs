@@ -31,12 +31,15 @@ pub fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> Value {
 
 /// `check` and `collect`.
 pub fn check() -> Vec<Value> {
-    looking(&["nodes", "pods", "events", "serviceaccounts"])
+    let mut rules = looking(&["nodes", "pods", "events", "serviceaccounts"]);
+    // Whether a run of ours is changing the cluster.
+    rules.push(our_lease(&["get"]));
+    rules
 }
 
 /// `check` and `collect` with `--probe`.
 pub fn probe() -> Vec<Value> {
-    [check(), node_pods()].concat()
+    [looking(&["nodes", "pods", "events", "serviceaccounts"]), node_pods()].concat()
 }
 
 /// `status`. How nodes are now is not told by what happened.
@@ -46,25 +49,26 @@ pub fn status() -> Vec<Value> {
 
 /// `fix`, and `resume`, which goes on with such a plan and looks again.
 pub fn fix() -> Vec<Value> {
-    let mut rules = check();
-    // The verification reads the CA by a list with a field selector, which resourceNames covers.
-    rules.push(json!({ "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["kube-root-ca.crt"], "verbs": ["list"] }));
+    let mut rules = probe();
     rules.push(rule(&["apps"], &["daemonsets"], &["get"]));
     // The CNI plugin's fresh token.
     rules.push(rule(&[""], &["serviceaccounts/token"], &["create"]));
     rules.extend(lease_of_ours());
-    rules.extend(node_pods());
     rules
 }
 
 /// What making, using and deleting node pods takes beyond looking.
 pub fn node_pods() -> Vec<Value> {
+    // Where commands cannot be run in pods, what they print comes by log.
+    [pods_on_nodes(), vec![rule(&[""], &["pods/log"], &["get"])]].concat()
+}
+
+/// The same where scripts say so little that it fits into a pod's termination message.
+fn pods_on_nodes() -> Vec<Value> {
     vec![
         rule(&[""], &["nodes"], &["get"]),
         rule(&[""], &["pods"], &["create", "delete", "get", "watch"]),
-        // Without exec, or where the API server cannot reach the kubelet.
-        rule(&[""], &["pods/log"], &["get"]),
-        // When a kubelet was heard of last.
+        // When a kubelet was heard of last. Leases of kubelets have the names of their nodes.
         rule(&["coordination.k8s.io"], &["leases"], &["get"]),
     ]
 }
@@ -83,7 +87,6 @@ pub fn looking(lists: &[&str]) -> Vec<Value> {
         rule(&[""], lists, &["list"]),
         json!({ "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] }),
         json!({ "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["kube-root-ca.crt"], "verbs": ["get"] }),
-        json!({ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["kubectl-calico"], "verbs": ["get"] }),
         rule(&["apps"], &["daemonsets", "deployments"], &["list"]),
         rule(
             &["crd.projectcalico.org", "projectcalico.org"],
@@ -96,30 +99,36 @@ pub fn looking(lists: &[&str]) -> Vec<Value> {
             "resourceNames": ["clusterinformations.projectcalico.org"],
             "verbs": ["get"],
         }),
-        // The probe runs in calico-node's own pod. Older API servers ask for "get" on the upgraded connection.
-        rule(&[""], &["pods/exec"], &["create", "get"]),
-        json!({ "nonResourceURLs": ["/version", "/apis", "/openid/v1/jwks"], "verbs": ["get"] }),
+        exec(),
+        // Versions and API groups are shown to everybody (system:discovery).
+        json!({ "nonResourceURLs": ["/openid/v1/jwks"], "verbs": ["get"] }),
     ]
 }
 
-/// What keeps two runs apart. A creation has no name that a rule could state.
+/// Commands in pods. The request is a GET that is upgraded, so "get" it is; servers from 1.35 on ask for "create" as well.
+fn exec() -> Value {
+    rule(&[""], &["pods/exec"], &["create", "get"])
+}
+
+fn our_lease(verbs: &[&str]) -> Value {
+    json!({ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [lease::NAME], "verbs": verbs })
+}
+
+/// What keeps two runs apart. A creation has no name that a rule could state. The right to read is one of [`node_pods`].
 pub fn lease_of_ours() -> Vec<Value> {
-    vec![
-        rule(&["coordination.k8s.io"], &["leases"], &["create"]),
-        json!({ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [lease::NAME], "verbs": ["delete", "get", "update"] }),
-    ]
+    vec![rule(&["coordination.k8s.io"], &["leases"], &["create"]), our_lease(&["delete", "update"])]
 }
 
 /// `undo` looks at nothing but what it takes back.
 pub fn undo() -> Vec<Value> {
     let mut rules = vec![
         json!({ "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] }),
-        // Where calico-node runs, there its node pods may run.
+        // What an earlier run left.
         rule(&[""], &["pods"], &["list"]),
-        rule(&[""], &["pods/exec"], &["create", "get"]),
+        exec(),
     ];
     rules.extend(lease_of_ours());
-    rules.extend(node_pods());
+    rules.extend(pods_on_nodes());
     rules
 }
 

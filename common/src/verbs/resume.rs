@@ -75,6 +75,7 @@ pub async fn run(session: &Session, flags: &ResumeFlags) -> Result<Exit, Failure
         change::declined(session);
         return Ok(Exit::Declined);
     };
+    look::before_a_change(session, &cluster).await?;
     let (journal, recorded) = reopen(&run)?;
     let plan = &recorded.plan;
     let pods = flags.pods.open(session, &cluster, plan.id.clone(), Op::Repair, "resume").await;

@@ -7,6 +7,7 @@ mod plugin;
 mod pods;
 mod private_host;
 mod report;
+mod roles;
 mod secrets;
 
 pub use hanging::{Expected, NODE, Story, demand};
@@ -16,4 +17,5 @@ pub use plugin::{Doctor, Plugin, Ran};
 pub use pods::{Pods, Snapshot};
 pub use private_host::PrivateHost;
 pub use report::{Report, Root};
+pub use roles::{Right, Users};
 pub use secrets::{Secrets, keep};

@@ -82,7 +82,10 @@ pub async fn run(
     cluster: &Cluster,
     request: &Request<'_>,
 ) -> Result<Exit, Failure> {
-    let look = look::at_cluster(session, cluster).await?;
+    let look = match request.change.dry_run {
+        DryRun::None => look::before_a_change(session, cluster).await?,
+        DryRun::Client | DryRun::Server => look::at_cluster(session, cluster).await?,
+    };
     if let Some(exit) = unreadable(session, &look)? {
         return Ok(exit);
     }

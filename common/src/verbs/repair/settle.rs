@@ -77,6 +77,7 @@ pub(super) fn nothing_to_do(
         _ => "There is nothing that can be repaired from here; see what is left out.".to_owned(),
     });
     print(session, &report)?;
+    look::tell_forbidden(session, &look.snapshot);
     Ok(exit)
 }
 

@@ -9,7 +9,8 @@ use common::collect::Tee;
 use common::snapshot::SnapshotBuilder;
 
 use common::verbs::node_flags::{ProbeFlags, close};
-use common::verbs::{Session, look};
+use common::verbs::role::RoleFlags;
+use common::verbs::{Session, look, rbac};
 
 #[derive(Args, Clone, Debug)]
 #[command(override_usage = "kubectl calico-doctor collect -o FILE.tar.gz [OPTIONS]")]
@@ -19,6 +20,8 @@ pub(crate) struct CollectFlags {
     overwrite: bool,
     #[command(flatten)]
     probe: ProbeFlags,
+    #[command(flatten)]
+    role: RoleFlags,
 }
 
 pub(crate) async fn run(
@@ -26,6 +29,10 @@ pub(crate) async fn run(
     flags: &CollectFlags,
     file: Option<&str>,
 ) -> Result<Exit, Failure> {
+    let rules = if flags.probe.is_wanted() { rbac::probe } else { rbac::check };
+    if flags.role.print(session, "collect", rules)? {
+        return Ok(Exit::Good);
+    }
     let Some(file) = file.map(PathBuf::from) else {
         return Err(Failure::usage("where shall the bundle go?")
             .hint(format!("{} collect -o FILE.tar.gz", session.program)));
@@ -59,6 +66,7 @@ pub(crate) async fn run(
     }
     writer.finish(taken, &session.made_by()).map_err(look::bundle_failure)?;
     look.tell_missed(session);
+    look::tell_forbidden(session, &look.snapshot);
     let roots = look.diagnosis.roots.len();
     session.printer.talk(&format!(
         "Wrote {}. Tokens, keys and passwords are not in it; names and addresses are. Root causes in it: {roots}.\nRead it anywhere: {} check --bundle {}",

@@ -44,7 +44,10 @@ pub(crate) async fn run(
     let only: BTreeSet<String> = flags.nodes.iter().cloned().collect();
     let mut report = StatusReport::new(&snapshot, &only);
     report.cluster.bundle = flags.bundle.as_deref().map(Path::display).map(|it| it.to_string());
-    let exit = exit(&report);
+    let mut exit = exit(&report);
+    if look::tell_forbidden(session, &snapshot) {
+        exit = exit.or(Exit::Incomplete);
+    }
     if let Some(name) = only.iter().find(|name| !report.nodes.iter().any(|it| it.name == **name)) {
         return Err(Failure::new(Kind::NotFound, format!("there is no node {name:?}"))
             .hint(format!("{} status names all nodes", session.program)));
@@ -58,12 +61,12 @@ pub(crate) async fn run(
     Ok(exit)
 }
 
-/// Everything but events: how the nodes are now is not told by what happened.
+/// Everything but events and our Lease: how the nodes are now is not told by what happened, nor by who repairs them.
 async fn at_cluster(session: &Session) -> Result<Snapshot, Failure> {
     let cluster = look::connect(session).await?;
     let stderr = session.printer.stderr;
     let progress = Spinner::new(stderr.is_terminal && !session.verbose, stderr.unicode);
-    let want = Want { events: false, ..Want::ALL };
+    let want = Want { events: false, lease: false, ..Want::ALL };
     let mut builder = SnapshotBuilder::new();
     let outcome =
         look::interruptible(Box::pin(collect_live(&cluster, want, &mut builder, &progress)))
