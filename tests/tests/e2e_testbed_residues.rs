@@ -20,7 +20,10 @@ fn place(name: &str) -> (&'static str, &str) {
         "file" | "directory" => ("files", rest),
         "mount" => ("mounts", rest),
         "link" => ("links", rest),
-        "route" => (if is_v6 { "routes -6" } else { "routes -4" }, behind(1)),
+        "route" => {
+            let destination = behind(1).split(' ').next().unwrap_or_default();
+            (if is_v6 { "routes -6" } else { "routes -4" }, destination)
+        }
         "routing-rule" => {
             (if is_v6 { "routing rules -6" } else { "routing rules -4" }, "not from all fwmark")
         }

@@ -207,8 +207,15 @@ impl Temporary {
         Err(BundleError::io("write", target)(error))
     }
 
-    /// Takes the target's place.
+    /// Takes the target's place; a device or a pipe keeps its place, and gets the content.
     fn become_(self, target: &Path) -> Result<(), BundleError> {
+        let is_special = fs::metadata(target).is_ok_and(|it| !it.is_file() && !it.is_dir());
+        if is_special {
+            let copied = File::open(&self.path).and_then(|mut from| {
+                io::copy(&mut from, &mut OpenOptions::new().write(true).open(target)?)
+            });
+            return copied.map(drop).map_err(BundleError::io("write", target));
+        }
         fs::rename(&self.path, target).map_err(BundleError::io("write", target))?;
         sync_folder(target).map_err(BundleError::io("write", target))
     }

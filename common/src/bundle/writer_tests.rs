@@ -217,6 +217,25 @@ fn any_gap() -> impl Strategy<Value = Gap> {
     (what, why, "[xy]").prop_map(|(what, why, detail)| Gap::new(what, why, detail))
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_gets_the_bundle_and_stays_a_pipe() {
+    use std::os::unix::fs::FileTypeExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::read(pipe).unwrap()
+    });
+    Writer::create(&pipe).unwrap().finish(at(0), "0.0.0").unwrap();
+    assert!(reader.join().unwrap().starts_with(&[0x1f, 0x8b]), "the beginning of a gzip file");
+    assert!(std::fs::metadata(&pipe).unwrap().file_type().is_fifo());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 

@@ -12,7 +12,7 @@ put() {
 # sock PATH: a socket that nobody listens on, as a dead process leaves it.
 sock() {
   mkdir -p "${1%/*}"
-  perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0) or die; bind(S, pack_sockaddr_un(shift)) or die' "$1"
+  socat -u OPEN:/dev/null "UNIX-SENDTO:/dev/null,bind=$1,unlink-close=0"
 }
 
 # veth NAME NAMESPACE: a pair whose other end is eth0 of a network namespace that belongs to no sandbox.

@@ -102,45 +102,24 @@ pub(super) const LINKS: &[Item] = &[
 /// Routes and rules, as Felix (protocol 80), BIRD and the WireGuard of Felix write them.
 pub(super) const ROUTES: &[Item] = &[
     Item(
-        &["route/v4/POOL.76.0/26 via POOL.76.0 dev vxlan.calico proto 80 onlink"],
+        &["route/v4/POOL.76.0/26"],
         "ip route add POOL.76.0/26 via POOL.76.0 dev vxlan.calico onlink proto 80",
     ),
+    Item(&["route/v4/POOL.77.0/26"], "ip route add blackhole POOL.77.0/26 proto 80"),
+    Item(&["route/v4/POOL.78.0/26"], "ip route add POOL.78.0/26 via PEER dev eth0 proto 80"),
+    Item(&["route/v4/POOL.79.0/26"], "ip route add POOL.79.0/26 via PEER dev eth0 proto bird"),
+    Item(&["route/v4/POOL.80.0/26"], "ip route add blackhole POOL.80.0/26 proto bird"),
+    Item(&["route/v6/fd00:76::/122"], "ip -6 route add fd00:76::/122 dev vxlan-v6.calico proto 80"),
     Item(
-        &["route/v4/blackhole POOL.77.0/26 proto 80"],
-        "ip route add blackhole POOL.77.0/26 proto 80",
-    ),
-    Item(
-        &["route/v4/POOL.78.0/26 via PEER dev eth0 proto 80"],
-        "ip route add POOL.78.0/26 via PEER dev eth0 proto 80",
-    ),
-    Item(
-        &["route/v4/POOL.79.0/26 via PEER dev eth0 proto bird"],
-        "ip route add POOL.79.0/26 via PEER dev eth0 proto bird",
-    ),
-    Item(
-        &["route/v4/blackhole POOL.80.0/26 proto bird"],
-        "ip route add blackhole POOL.80.0/26 proto bird",
-    ),
-    Item(
-        &["route/v6/fd00:76::/122 dev vxlan-v6.calico proto 80 metric 1024 pref medium"],
-        "ip -6 route add fd00:76::/122 dev vxlan-v6.calico proto 80",
-    ),
-    Item(
-        &["route/v6/fd00:78::/122 dev vxlan-v6.calico proto bird metric 1024 pref medium"],
+        &["route/v6/fd00:78::/122"],
         "ip -6 route add fd00:78::/122 dev vxlan-v6.calico proto bird",
     ),
     Item(
-        &[
-            "routing-rule/v4/99: not from all fwmark 0x100000/0x100000 lookup 1",
-            "route/v4/throw POOL.81.0/26 table 1 proto 80",
-        ],
+        &["routing-rule/v4/99", "route/v4/POOL.81.0/26 table 1"],
         "ip rule add pref 99 not fwmark 0x100000/0x100000 lookup 1; ip route add throw POOL.81.0/26 table 1 proto 80",
     ),
     Item(
-        &[
-            "routing-rule/v6/99: not from all fwmark 0x100000/0x100000 lookup 1",
-            "route/v6/throw fd00:81::/122 dev lo table 1 proto 80 metric 1024 pref medium",
-        ],
+        &["routing-rule/v6/99", "route/v6/fd00:81::/122 table 1"],
         "ip -6 rule add pref 99 not fwmark 0x100000/0x100000 lookup 1; ip -6 route add throw fd00:81::/122 table 1 proto 80",
     ),
 ];
@@ -288,7 +267,7 @@ pub(super) const PINS: &[Item] = &[
     Item(&["pin/sys/fs/bpf/tc/cali3f5078e6c6e_igr"], "mkdir -p /sys/fs/bpf/tc/cali3f5078e6c6e_igr"),
     Item(
         &["program/eth0/tc"],
-        "program /sys/fs/bpf/testbed-tc classifier cali_tc_main; tc qdisc add dev eth0 clsact; tc filter add dev eth0 ingress prio 1 handle 1 bpf da object-pinned /sys/fs/bpf/testbed-tc; rm /sys/fs/bpf/testbed-tc",
+        "program /sys/fs/bpf/cali_tc_main classifier cali_tc_main; tc qdisc add dev eth0 clsact; tc filter add dev eth0 ingress prio 1 handle 1 bpf da object-pinned /sys/fs/bpf/cali_tc_main; rm /sys/fs/bpf/cali_tc_main",
     ),
     Item(
         &["program/eth0/xdp"],

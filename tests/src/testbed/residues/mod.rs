@@ -79,9 +79,25 @@ impl Testbed {
                 Err(error) => Err(error.to_string()),
             }
         })?;
+        self.wait_spread()?;
         clear(node)?;
         self.forget_calico(node)?;
         Ok(abandoned)
+    }
+
+    /// Waits until the DaemonSet's controller has counted the nodes anew.
+    fn wait_spread(&self) -> Result<(), Error> {
+        let counts = "{.metadata.generation} {.status.observedGeneration} {.status.desiredNumberScheduled} {.status.currentNumberScheduled}";
+        let set = ["daemonset", "calico-node", "--namespace=kube-system"];
+        super::wait::wait_until("calico-node is spread", LIMIT, || {
+            let seen = self.field(&set, counts).map_err(|error| error.to_string())?;
+            let numbers: Vec<&str> = seen.split(' ').collect();
+            if numbers.len() == 4 && numbers[0] == numbers[1] && numbers[2] == numbers[3] {
+                Ok(())
+            } else {
+                Err(seen)
+            }
+        })
     }
 
     /// Whether [`Testbed::abandon`] is in force on the node, and if so ends it.
