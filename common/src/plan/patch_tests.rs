@@ -1,3 +1,5 @@
+//! Patches, as a plan writes them down.
+
 use serde_json::{Value, json};
 
 use super::{Aim, JsonPatch, PatchOperation, pointer};
