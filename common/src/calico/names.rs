@@ -61,3 +61,7 @@ pub const TUNNEL_DEVICES: [&str; 5] =
 pub const NETWORKING_BACKEND_VARIABLE: &str = "CALICO_NETWORKING_BACKEND";
 /// The same in ConfigMap [`CALICO_CONFIG_MAP`].
 pub const NETWORKING_BACKEND_KEY: &str = "calico_backend";
+/// Label of nodes that calico-node is to keep off; its value is the run that put it there.
+pub const EXCLUDED_LABEL: &str = "kubectl-calico/excluded";
+/// Annotation of nodes that this tool cordoned; its value is the run that did.
+pub const CORDONED_ANNOTATION: &str = "kubectl-calico/cordoned";

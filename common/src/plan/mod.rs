@@ -10,6 +10,7 @@ mod model;
 mod outcome;
 mod patch;
 mod remedies;
+pub mod safeguards;
 
 pub use condition::{Condition, PodRef};
 pub use host::{

@@ -17,7 +17,8 @@ pub use node::{
     ContainerImage, Node, NodeAddress, NodeCondition, NodeInfo, NodeSpec, NodeStatus, Taint,
 };
 pub use pod::{
-    Container, ContainerState, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus, StateDetail,
+    Container, ContainerState, ContainerStatus, EmptyDir, Pod, PodCondition, PodSpec, PodStatus,
+    PodVolume, StateDetail,
 };
 pub use workload::{
     ConfigMap, DaemonSet, DaemonSetSpec, DaemonSetStatus, Deployment, DeploymentSpec,

@@ -33,7 +33,22 @@ pub struct PodSpec {
     pub init_containers: Vec<Container>,
     /// Secrets that its images are pulled with.
     pub image_pull_secrets: Vec<LocalReference>,
+    /// Volumes.
+    pub volumes: Vec<PodVolume>,
 }
+
+/// A volume of a pod, as far as it decides whether the pod may go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodVolume {
+    /// Set when its content lives as long as the pod.
+    pub empty_dir: Option<EmptyDir>,
+}
+
+/// A volume that lives as long as its pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EmptyDir {}
 
 /// A container of a pod's spec.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
