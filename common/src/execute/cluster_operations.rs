@@ -85,6 +85,13 @@ impl<H: Hosts> Operations for ClusterOperations<'_, H> {
             Guard::OwnerExists { object, uid } => {
                 owner_exists(self.metadata(object).await?.as_ref(), object, uid)
             }
+            Guard::ObjectAbsent { object } => match self.metadata(object).await? {
+                None => Ok(()),
+                Some(_) => Err(GuardFailure::Refused(format!(
+                    "{} exists (again)",
+                    describe::object(object)
+                ))),
+            },
         }
     }
 

@@ -161,6 +161,7 @@ pub fn guard(guard: &Guard) -> String {
         Guard::OwnerExists { object: it, .. } => {
             format!("only while {} exists to put the pod back", object(it))
         }
+        Guard::ObjectAbsent { object: it } => format!("only while there is no {}", object(it)),
     }
 }
 

@@ -9,6 +9,7 @@ mod lingering;
 mod model;
 mod outcome;
 mod patch;
+pub mod pods;
 mod remedies;
 pub mod safeguards;
 

@@ -227,6 +227,12 @@ pub enum Guard {
         /// Its uid then.
         uid: String,
     },
+    /// Nothing has this name.
+    #[serde(rename_all = "camelCase")]
+    ObjectAbsent {
+        /// The object that must not exist.
+        object: ObjectRef,
+    },
 }
 
 /// How a step is taken back.

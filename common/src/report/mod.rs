@@ -6,6 +6,7 @@ mod download;
 mod escape;
 mod layout;
 mod plan_text;
+mod pods;
 mod remedy;
 mod runs;
 mod status;
@@ -20,6 +21,7 @@ pub use download::{DownloadReport, DownloadedFile};
 pub use escape::escape;
 pub use layout::{TextOptions, number};
 pub use plan_text::{outcome, plan};
+pub use pods::{PodGroup, PodsReport, StuckPod, pods};
 pub use runs::{RunEntry, RunList, UndoReport, UndoStep, runs, undo};
 pub use status::{
     AgentStatus, NodeStatus, NodeVerdict, PodStatus, StatusReport, TokenStatus, TunnelStatus,

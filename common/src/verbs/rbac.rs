@@ -57,6 +57,19 @@ pub fn fix() -> Vec<Value> {
     rules
 }
 
+/// `pods`: lists and deletes them. With `stuck`, what keeps a pod is looked for as `check` does.
+pub fn pods(stuck: bool) -> Vec<Value> {
+    let kube_system = json!({ "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] });
+    let mut rules = if stuck { check() } else { vec![kube_system] };
+    rules.push(rule(&[""], &["pods"], &["delete", "get", "list"]));
+    if stuck {
+        // That a node is gone is looked at again before its pods are forgotten.
+        rules.push(rule(&[""], &["nodes"], &["get"]));
+    }
+    rules.extend(lease_of_ours());
+    rules
+}
+
 /// What making, using and deleting node pods takes beyond looking.
 pub fn node_pods() -> Vec<Value> {
     // Where commands cannot be run in pods, what they print comes by log.

@@ -10,7 +10,7 @@ use common::cli::{
 };
 use common::verbs::{Session, resume, runs, undo};
 
-use commands::{completion, node};
+use commands::{completion, node, pods};
 
 /// Removes stale Calico state, or all of it, from nodes
 ///
@@ -34,6 +34,8 @@ struct Purge {
 enum Verb {
     /// Removes what is stale on nodes, and lets calico-node install itself anew: node NAME…
     Node(node::NodeFlags),
+    /// Removes pods that finished and were left behind, by owner and cause; with --stuck, those that hang in their deletion
+    Pods(pods::PodsFlags),
     /// Takes back what an earlier run did, as far as it can be: undo RUN
     Undo(undo::UndoFlags),
     /// Goes on with an earlier run that was cut off, failed or was interrupted: resume RUN
@@ -78,6 +80,7 @@ pub async fn start(matches: ArgMatches, invocation: Invocation) -> Result<Exit, 
 async fn dispatch(session: &Session, verb: Verb) -> Result<Exit, Failure> {
     match verb {
         Verb::Node(flags) => Box::pin(node::run(session, &flags)).await,
+        Verb::Pods(flags) => Box::pin(pods::run(session, &flags)).await,
         Verb::Undo(flags) => Box::pin(undo::run(session, &flags)).await,
         Verb::Resume(flags) => Box::pin(resume::run(session, &flags)).await,
         Verb::Runs => runs::run(session).await,
