@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr;
 use super::escape::escape;
 use super::layout::{Mark, TextOptions, names, wrap};
 use super::remedy;
-use super::v1::{ClusterSummary, Report, RootReport};
+use super::v1::{ClusterSummary, Report, RootReport, Scope};
 use crate::findings::{CheckState, Confidence, Finding, Severity, Unjudged};
 use crate::snapshot::GapReason;
 
@@ -24,6 +24,9 @@ pub fn text(report: &Report, options: &TextOptions) -> String {
     }
     out.push_str(&skipped(report, options));
     out.push_str(&summary(report, options));
+    if let Some(scope) = &report.scope {
+        out.push_str(&scope_line(scope, options));
+    }
     for error in &report.errors {
         out.push_str(&format!("{} {}\n", options.mark(Mark::Bad), escape(error)));
     }
@@ -183,6 +186,17 @@ fn word(why: &GapReason) -> String {
         GapReason::Other(text) => return escape(text),
     }
     .to_owned()
+}
+
+/// `Judged: node2 · other nodes: 3 findings, kubectl calico-doctor check`
+fn scope_line(scope: &Scope, options: &TextOptions) -> String {
+    let judged = format!("Judged: {}", escape(&names(&scope.nodes)));
+    let other = match scope.elsewhere {
+        0 => return format!("{judged}\n"),
+        1 => "1 finding".to_owned(),
+        many => format!("{} findings", super::number(many)),
+    };
+    format!("{judged} · other nodes: {other}, {} check\n", options.program)
 }
 
 fn summary(report: &Report, options: &TextOptions) -> String {

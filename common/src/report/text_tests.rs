@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use jiff::Timestamp;
 
-use super::v1::{API_VERSION, ClusterSummary, Report, RootReport};
+use super::v1::{API_VERSION, ClusterSummary, Report, RootReport, Scope};
 use super::{TextOptions, text};
 use crate::findings::{
     Cause, CheckOutcome, CheckState, Code, Confidence, Evidence, Finding, Severity, Subject,
@@ -45,7 +45,19 @@ fn report(verdict: &'static str) -> Report {
         unjudged: Vec::new(),
         gaps: Vec::new(),
         errors: Vec::new(),
+        scope: None,
     }
+}
+
+#[test]
+fn what_was_not_judged_because_it_is_elsewhere_is_counted() {
+    let mut report = report("healthy");
+    let nodes = vec!["node2".to_owned()];
+    report.scope = Some(Scope { nodes: nodes.clone(), elsewhere: 0 });
+    assert!(text(&report, &wide()).ends_with("\nJudged: node2\n"));
+    report.scope = Some(Scope { nodes, elsewhere: 2 });
+    let end = "\nJudged: node2 · other nodes: 2 findings, kubectl calico-doctor check\n";
+    assert!(text(&report, &wide()).ends_with(end));
 }
 
 fn stale_credentials() -> Report {

@@ -34,6 +34,19 @@ pub struct Report {
     pub gaps: Vec<Gap>,
     /// What went wrong with the run itself; empty in a good one.
     pub errors: Vec<String>,
+    /// Which nodes alone were judged; absent when all were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+}
+
+/// The nodes that a report is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Scope {
+    /// Their names, sorted.
+    pub nodes: Vec<String>,
+    /// Number of root causes that are about other nodes, or about the cluster, and are not in the report.
+    pub elsewhere: usize,
 }
 
 /// The document that `fix` prints.
@@ -139,6 +152,7 @@ impl Report {
             unjudged: Vec::new(),
             gaps: Vec::new(),
             errors: vec![error],
+            scope: None,
         }
     }
 
@@ -162,6 +176,7 @@ impl Report {
             unjudged: diagnosis.unjudged.clone(),
             gaps: snapshot.gaps.clone(),
             errors: Vec::new(),
+            scope: None,
         }
     }
 }

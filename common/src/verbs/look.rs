@@ -1,5 +1,6 @@
 //! Looks at a cluster or a bundle: the first half of every verb that judges.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +13,7 @@ use crate::collect::{
     HostProbes, MissedHost, Outcome, Spinner, Want, collect_live, collect_with_hosts,
 };
 use crate::findings::{Diagnosis, Severity};
-use crate::report::v1::Report;
+use crate::report::v1::{Report, Scope};
 use crate::report::{TextOptions, escape, json, text, yaml};
 use crate::snapshot::{Gap, GapReason, Sink, Snapshot, SnapshotBuilder};
 
@@ -30,6 +31,8 @@ pub struct Look {
     unreachable: Option<ApiError>,
     /// Hosts that the user wanted to be looked at and that could not be.
     missed: Vec<MissedHost>,
+    /// Which nodes alone are judged.
+    scope: Option<Scope>,
 }
 
 /// Hosts whose obstacles are told one by one.
@@ -181,6 +184,7 @@ fn judge(snapshot: Snapshot, bundle: Option<PathBuf>, started: Instant) -> Look 
         seconds: started.elapsed().as_secs_f64(),
         unreachable: None,
         missed: Vec::new(),
+        scope: None,
     }
 }
 
@@ -195,6 +199,16 @@ pub fn bundle_failure(error: bundle::BundleError) -> Failure {
 }
 
 impl Look {
+    /// Judges nothing but these nodes. What is wrong elsewhere is only counted.
+    #[must_use]
+    pub fn limited_to(mut self, nodes: &BTreeSet<String>) -> Self {
+        let known = &self.snapshot.nodes.items;
+        let known = known.iter().map(|node| node.metadata.name.as_str()).collect();
+        let elsewhere = self.diagnosis.limit_to(nodes, &known);
+        self.scope = Some(Scope { nodes: nodes.iter().cloned().collect(), elsewhere });
+        self
+    }
+
     /// True when pods hang whose cause is gone: no more than a warning, because they are about to heal.
     pub fn recovers(&self) -> bool {
         self.diagnosis.roots.iter().any(|root| {
@@ -236,6 +250,7 @@ impl Look {
     pub fn report(&self, exit: Exit) -> Report {
         let mut report = Report::new(&self.snapshot, &self.diagnosis, exit.word());
         report.cluster.bundle = self.bundle.as_ref().map(|path| path.display().to_string());
+        report.scope.clone_from(&self.scope);
         report.errors.extend(self.unreachable.as_ref().map(ApiError::kubectl_sentence));
         report
     }
@@ -247,7 +262,12 @@ impl Look {
             OutputFormat::Json => json(&report),
             OutputFormat::Yaml => yaml(&report),
             OutputFormat::Text => {
-                let options = TextOptions { elapsed: Some(self.seconds), ..session.text_options() };
+                let options = TextOptions {
+                    elapsed: Some(self.seconds),
+                    // Its verbs explain findings and repair them.
+                    program: session.doctor().to_owned(),
+                    ..session.text_options()
+                };
                 text(&report, &options)
             }
         };

@@ -14,7 +14,7 @@ use clap::Args;
 use super::Session;
 use super::change::{self, Work};
 use super::node_flags::PodFlags;
-use super::repair::{Again, ChangeFlags, DryRun, Request, finish, print};
+use super::repair::{Again, ChangeFlags, DryRun, Request, Stuck, finish, print};
 use super::role::RoleFlags;
 use super::undo::reopen;
 use super::{earlier, look, rbac};
@@ -82,9 +82,17 @@ pub async fn run(session: &Session, flags: &ResumeFlags) -> Result<Exit, Failure
     let work = Work::GoOn(&recorded);
     let outcome = change::carry_out(session, &cluster, &pods, journal, work, consent).await?;
     let change = ChangeFlags { yes: flags.yes, dry_run: DryRun::None };
-    let request =
-        Request { only: &[], nodes: None, hosts: None, change, pods: &flags.pods, verb: "resume" };
-    let again = Again { nodes: BTreeSet::new(), pods: &flags.pods };
+    let request = Request {
+        only: &[],
+        nodes: None,
+        hosts: None,
+        change,
+        pods: &flags.pods,
+        verb: "resume",
+        nothing: "There is nothing to repair.",
+        stuck: Stuck::Left,
+    };
+    let again = Again { nodes: BTreeSet::new(), pods: &flags.pods, verb: "resume" };
     finish(session, &cluster, plan, outcome, &request, &again).await
 }
 

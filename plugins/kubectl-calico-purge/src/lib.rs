@@ -10,7 +10,7 @@ use common::cli::{
 };
 use common::verbs::{Session, resume, runs, undo};
 
-use commands::{completion, node, pods};
+use commands::{completion, node, pods, sandboxes};
 
 /// Removes stale Calico state, or all of it, from nodes
 ///
@@ -36,6 +36,9 @@ enum Verb {
     Node(node::NodeFlags),
     /// Removes pods that finished and were left behind, by owner and cause; with --stuck, those that hang in their deletion
     Pods(pods::PodsFlags),
+    /// Stops and removes pod sandboxes whose pods no longer exist, and nothing else: sandboxes NODE. It looks from the
+    /// node's host, through a privileged pod that it deletes again, also for --dry-run
+    Sandboxes(sandboxes::SandboxesFlags),
     /// Takes back what an earlier run did, as far as it can be: undo RUN
     Undo(undo::UndoFlags),
     /// Goes on with an earlier run that was cut off, failed or was interrupted: resume RUN
@@ -81,6 +84,7 @@ async fn dispatch(session: &Session, verb: Verb) -> Result<Exit, Failure> {
     match verb {
         Verb::Node(flags) => Box::pin(node::run(session, &flags)).await,
         Verb::Pods(flags) => Box::pin(pods::run(session, &flags)).await,
+        Verb::Sandboxes(flags) => Box::pin(sandboxes::run(session, &flags)).await,
         Verb::Undo(flags) => Box::pin(undo::run(session, &flags)).await,
         Verb::Resume(flags) => Box::pin(resume::run(session, &flags)).await,
         Verb::Runs => runs::run(session).await,
@@ -102,10 +106,13 @@ mod tests {
         for words in [
             vec!["purge", "-o", "json", "--context", "x", "node", "a2"],
             vec!["purge", "node", "a2", "-o", "json", "--context", "x", "-y"],
-            vec!["purge", "node", "-l", "rack=7", "--dry-run"],
+            vec!["purge", "node", "-l", "rack=7", "--dry-run", "--probe"],
+            vec!["purge", "node", "a2", "--free-stuck"],
+            vec!["purge", "sandboxes", "a2", "--dry-run", "-o", "yaml"],
         ] {
             assert!(Purge::try_parse_from(&words).is_ok(), "{words:?}");
         }
         assert!(Purge::try_parse_from(["purge", "node"]).is_err(), "which node?");
+        assert!(Purge::try_parse_from(["purge", "sandboxes"]).is_err(), "of which node?");
     }
 }

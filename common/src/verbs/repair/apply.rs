@@ -47,7 +47,7 @@ pub async fn finish(
     let after = if outcome.result == RunResult::Interrupted {
         None
     } else {
-        Some(again.look(session, cluster, plan).await?)
+        Some(request.limit(again.look(session, cluster, plan).await?))
     };
     if let Some(after) = &after {
         exit = exit.or(remaining(after, request));
@@ -56,6 +56,9 @@ pub async fn finish(
     report.after = after.as_ref().map(|look| look.report(exit));
     report.outcome = Some(outcome);
     report.undo = change::undo_command(session, plan)?;
+    let hint = after.as_ref().filter(|_| exit != Exit::Good);
+    let hint = hint.and_then(|after| request.stuck.hint(&after.diagnosis));
+    report.note.clone_from(&hint);
     if session.format != OutputFormat::Text {
         print(session, &report)?;
         return Ok(exit);
@@ -69,6 +72,9 @@ pub async fn finish(
     if let Some(after) = after {
         session.printer.data("\n")?;
         after.print(session, exit)?;
+    }
+    if let Some(hint) = hint {
+        session.printer.talk(&format!("hint: {hint}"));
     }
     Ok(exit)
 }

@@ -48,7 +48,7 @@ pub(super) async fn look_closer(
     announce(session, pods, &which);
     let hosts = HostProbes { pods: pods.clone(), which, keep: true };
     let look = look::at_cluster_and_hosts(session, cluster, Some(&hosts)).await?;
-    Ok((look, nodes))
+    Ok((request.limit(look), nodes))
 }
 
 /// How to look once more after a repair: what was judged from the hosts before must be judged so again.
@@ -57,6 +57,8 @@ pub struct Again<'a> {
     pub nodes: BTreeSet<String>,
     /// How pods are made.
     pub pods: &'a PodFlags,
+    /// What the user asked for, after the plugin's name.
+    pub verb: &'a str,
 }
 
 impl Again<'_> {
@@ -75,7 +77,7 @@ impl Again<'_> {
         if nodes.is_empty() {
             return look::at_cluster(session, cluster).await;
         }
-        let pods = self.pods.open(session, cluster, new_plan_id(), Op::Inspect, "fix").await;
+        let pods = self.pods.open(session, cluster, new_plan_id(), Op::Inspect, self.verb).await;
         let hosts = HostProbes { pods, which: Which::Listed(nodes), keep: false };
         let look = look::at_cluster_and_hosts(session, cluster, Some(&hosts)).await;
         close(session, &hosts.pods).await;

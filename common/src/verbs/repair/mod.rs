@@ -3,6 +3,7 @@
 mod apply;
 mod hosts;
 mod settle;
+mod stuck;
 
 use std::collections::BTreeSet;
 
@@ -25,6 +26,7 @@ use apply::apply;
 pub use apply::finish;
 pub use hosts::Again;
 use settle::{nothing_to_do, settle};
+pub use stuck::Stuck;
 
 /// Flags of every verb that changes something.
 #[derive(Args, Clone, Copy, Debug, PartialEq)]
@@ -63,6 +65,10 @@ pub struct Request<'a> {
     pub pods: &'a PodFlags,
     /// What the user asked for, after the plugin's name: `fix`.
     pub verb: &'a str,
+    /// The sentence when there is nothing to do.
+    pub nothing: &'a str,
+    /// What becomes of pods that hang in Terminating where nothing repairs the cause.
+    pub stuck: Stuck<'a>,
 }
 
 impl Request<'_> {
@@ -70,6 +76,14 @@ impl Request<'_> {
     fn is_about(&self, finding: &Finding) -> bool {
         let here = |nodes: &BTreeSet<String>| finding.nodes.iter().any(|it| nodes.contains(it));
         (self.only.is_empty() || self.only.contains(&finding.code)) && self.nodes.is_none_or(here)
+    }
+
+    /// Where only some nodes are asked about, nothing else is judged.
+    fn limit(&self, look: Look) -> Look {
+        match self.nodes {
+            Some(nodes) => look.limited_to(nodes),
+            None => look,
+        }
     }
 }
 
@@ -86,6 +100,7 @@ pub async fn run(
         DryRun::None => look::before_a_change(session, cluster).await?,
         DryRun::Client | DryRun::Server => look::at_cluster(session, cluster).await?,
     };
+    let look = request.limit(look);
     if let Some(exit) = unreadable(session, &look)? {
         return Ok(exit);
     }
@@ -138,7 +153,7 @@ async fn repair(
     }
     match request.change.dry_run {
         DryRun::None => {
-            let again = Again { nodes, pods: request.pods };
+            let again = Again { nodes, pods: request.pods, verb: request.verb };
             apply(session, cluster, pods, &plan, request, &again).await
         }
         DryRun::Client => show_only(session, &plan),
@@ -187,7 +202,7 @@ fn make_plan(
     let (only, nodes) = (request.only, request.nodes);
     let made_by = session.made_by();
     let order = Order { id, made_by: &made_by, target, only, nodes };
-    plan_for(order, &look.snapshot, &look.diagnosis)
+    plan_for(order, &look.snapshot, &request.stuck.treated(&look.diagnosis))
 }
 
 /// Which cluster the plan is for. Without its identity no guard could hold, so nothing may be done.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::calico::names::{MANAGED_BY, OURS};
-use crate::cli::{Exit, Failure};
+use crate::cli::{Exit, Failure, OutputFormat};
 use crate::cluster::Cluster;
 use crate::node::pod::RUN_LABEL;
 use crate::plan::{Plan, PlanId};
@@ -39,7 +39,7 @@ pub(super) async fn settle(
             SETTLE_LIMIT.as_secs()
         ));
         look::interruptible(tokio::time::sleep(SETTLE_PAUSE)).await?;
-        look = look::at_cluster(session, cluster).await?;
+        look = request.limit(look::at_cluster(session, cluster).await?);
         plan = make_plan(session, &look, plan.id, plan.target, request);
     }
     session.printer.clear();
@@ -73,11 +73,18 @@ pub(super) fn nothing_to_do(
     let exit = remaining(look, request);
     let mut report = FixReport::new(plan, exit.word());
     report.note = Some(match exit {
-        Exit::Good => "There is nothing to repair.".to_owned(),
+        Exit::Good => request.nothing.to_owned(),
         _ => "There is nothing that can be repaired from here; see what is left out.".to_owned(),
     });
+    let hint = request.stuck.hint(&look.diagnosis).filter(|_| exit != Exit::Good);
+    if session.format != OutputFormat::Text {
+        report.note = hint.clone().or(report.note);
+    }
     print(session, &report)?;
     look::tell_forbidden(session, &look.snapshot);
+    if let Some(hint) = hint {
+        session.printer.talk(&format!("hint: {hint}"));
+    }
     Ok(exit)
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use common::cli::{Exit, Failure};
 use common::verbs::node_flags::ProbeFlags;
-use common::verbs::repair::{self, ChangeFlags, DryRun, Request};
+use common::verbs::repair::{self, ChangeFlags, DryRun, Request, Stuck};
 use common::verbs::role::RoleFlags;
 use common::verbs::{Session, look, rbac};
 
@@ -37,6 +37,8 @@ pub(crate) async fn run(session: &Session, flags: &FixFlags) -> Result<Exit, Fai
         change: flags.change,
         pods: flags.probe.pods(),
         verb: "fix",
+        nothing: "There is nothing to repair.",
+        stuck: Stuck::Left,
     };
     if let Some(path) = &flags.bundle {
         if flags.change.dry_run != DryRun::Client {

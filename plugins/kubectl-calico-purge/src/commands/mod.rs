@@ -3,3 +3,4 @@
 pub(crate) mod completion;
 pub(crate) mod node;
 pub(crate) mod pods;
+pub(crate) mod sandboxes;

@@ -9,7 +9,7 @@ use common::cluster::Cluster;
 use common::collect::Which;
 use common::findings::Code;
 use common::verbs::node_flags::{PodFlags, nodes_named};
-use common::verbs::repair::{self, ChangeFlags, Request};
+use common::verbs::repair::{self, ChangeFlags, DryRun, Request, Stuck};
 use common::verbs::role::RoleFlags;
 use common::verbs::{Session, look, rbac};
 
@@ -21,6 +21,13 @@ pub(crate) struct NodeFlags {
     /// Nodes with these labels
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     selector: Option<String>,
+    /// Stop and remove the sandboxes of pods that hang in Terminating also where the cause cannot be repaired from here, or is
+    /// repaired and they still hang; their addresses stay allocated
+    #[arg(long)]
+    free_stuck: bool,
+    /// With --dry-run: look at the hosts as well, through privileged pods that are deleted when they were used
+    #[arg(long, requires = "dry_run")]
+    probe: bool,
     #[command(flatten)]
     change: ChangeFlags,
     #[command(flatten)]
@@ -42,16 +49,30 @@ pub(crate) async fn run(session: &Session, flags: &NodeFlags) -> Result<Exit, Fa
     let cluster = look::connect(session).await?;
     let nodes = look::interruptible(nodes(&cluster, flags)).await??;
     let hosts = Which::Listed(nodes.clone());
+    // A dry run makes no pod unless it is told to.
+    let looks_at_hosts = flags.probe || flags.change.dry_run == DryRun::None;
     let only = stale();
+    let command = freeing(session, flags);
     let request = Request {
         only: &only,
         nodes: Some(&nodes),
-        hosts: Some(&hosts),
+        hosts: looks_at_hosts.then_some(&hosts),
         change: flags.change,
         pods: &flags.pods,
         verb: "node",
+        nothing: "There is nothing stale.",
+        stuck: if flags.free_stuck { Stuck::Freed } else { Stuck::Told(&command) },
     };
     repair::run(session, &cluster, &request).await
+}
+
+/// The command that frees what still hangs in the end.
+fn freeing(session: &Session, flags: &NodeFlags) -> String {
+    let mut words = vec![session.program.clone(), "node".to_owned()];
+    words.extend(flags.names.iter().cloned());
+    words.extend(flags.selector.iter().map(|it| format!("-l '{it}'")));
+    words.push("--free-stuck".to_owned());
+    words.join(" ")
 }
 
 /// The nodes that are meant, by name.
