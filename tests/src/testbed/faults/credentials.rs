@@ -10,6 +10,9 @@ use crate::testbed::{ClusterLock, Testbed, certificates, node_files};
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
+/// An API server that is no more: the port is the node's own, and nothing listens there.
+const OLD_SERVER: &str = "https://127.0.0.1:6444";
+
 /// How long an expired token has been expired.
 const EXPIRED_SINCE: Duration = Duration::from_secs(3600);
 
@@ -39,6 +42,12 @@ impl Testbed {
     pub fn expire_token(&self, node: &Node) -> Result<Fault, Error> {
         let before = node.read_text(CNI_KUBECONFIG)?;
         replace_token(node, &before, &self.expired_token()?)
+    }
+
+    /// Lets the node's CNI kubeconfig name an API server of old, where connections are refused.
+    pub fn refuse_api(&self, node: &Node) -> Result<Fault, Error> {
+        let before = node.read_text(CNI_KUBECONFIG)?;
+        replace_line(node, &before, "server:", OLD_SERVER)
     }
 
     /// A token of the CNI plugin that is right in every respect, but expired an hour ago.
@@ -152,15 +161,19 @@ impl Testbed {
 }
 
 fn replace_token(node: &Node, kubeconfig: &str, token: &str) -> Result<Fault, Error> {
-    let lines = kubeconfig.lines().map(|line| match line.split_once("token:") {
-        Some((start, _)) => format!("{start}token: {token}"),
+    replace_line(node, kubeconfig, "token:", token)
+}
+
+fn replace_line(node: &Node, kubeconfig: &str, key: &str, value: &str) -> Result<Fault, Error> {
+    let lines = kubeconfig.lines().map(|line| match line.split_once(key) {
+        Some((start, _)) => format!("{start}{key} {value}"),
         None => line.to_owned(),
     });
     let after = lines.collect::<Vec<_>>().join("\n") + "\n";
     if after.trim() == kubeconfig.trim() {
         return Err(Error::Odd {
             what: format!("{CNI_KUBECONFIG} of {}", node.name()),
-            why: "it has no token".to_owned(),
+            why: format!("it has no {key}"),
         });
     }
     node.write(CNI_KUBECONFIG, after.as_bytes(), "0600")?;
