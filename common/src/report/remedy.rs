@@ -33,6 +33,9 @@ pub(super) fn effect(remedy: RemedyName, place: &str, many: bool) -> String {
         RemedyName::FreeSandboxes => {
             format!("stops and removes these sandboxes on {place}; asks first, cannot be undone")
         }
+        RemedyName::RemoveLeakedLinks => {
+            format!("removes these interfaces on {place}; asks first, cannot be undone")
+        }
         RemedyName::RecreatePods => {
             format!("deletes these pods on {place}; their owner makes them anew; asks first")
         }

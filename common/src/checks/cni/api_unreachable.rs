@@ -8,6 +8,7 @@ use crate::checks::pod::hanging::Hanging;
 use crate::checks::pod::kubelet_text::TextCause;
 use crate::checks::pod::said::{place, quote, said};
 use crate::findings::{Cause, Code, Confidence, Evidence, Finding, Findings, Severity, Subject};
+use crate::plan::RemedyName;
 use crate::slim::Pod;
 
 const CODE: Code = Code("CAL-CNI-010");
@@ -22,7 +23,8 @@ check! {
     /// Pods hang because the CNI plugin got no answer from the address in /etc/cni/net.d/calico-kubeconfig: refused, timed out,
     /// no route. The node's kubelet does reach the API server, or this would not be known: it uses another address. What lies
     /// between is named: the Service's address needs kube-proxy (or eBPF) on that node; a node's or a load balancer's own
-    /// address needs what listens there.
+    /// address needs what listens there. An address that only this node's file names, while all others name another one, is
+    /// one of old: calico-node writes the right one when it starts.
     ///
     /// ## How sure
     /// Likely. The kubelet's texts about pods that hang now are quoted; an address counts as a Service's when no node has it and
@@ -33,13 +35,14 @@ check! {
     /// `error getting ClusterInformation: Get "https://10.96.0.1:443/apis/crd.projectcalico.org/v1/clusterinformations/default": dial tcp 10.96.0.1:443: i/o timeout`
     ///
     /// ## What to do
+    /// An address of old: `kubectl calico-doctor fix CAL-CNI-010` restarts calico-node there.
     /// Service's address: see kube-proxy on that node and its log; with eBPF, ConfigMap kubernetes-services-endpoint. Another
     /// address: see what listens there, and whether the node reaches it (`nc -vz HOST PORT`). Pods that hang heal by themselves.
     ///
     /// ## What not to do
     /// Deleting the pods: their removal needs the same request. `kubeadm reset`: during one, this is what it looks like.
     API_UNREACHABLE: "CAL-CNI-010", "the CNI plugin does not reach the API server", "cni", Critical,
-    needs [Nodes, Pods, Events], fix Manual, run
+    needs [Nodes, Pods, Events], fix Safe, run
 }
 
 /// What kind of address the plugin asked.
@@ -53,20 +56,77 @@ enum Address {
     Host,
     /// One that no program can reach.
     Malformed,
+    /// One that only this node's file names; all others name another one.
+    Old,
 }
 
 fn run(context: &Context<'_>, out: &mut Findings) {
     let texts = said(context, |cause| matches!(cause, TextCause::ApiUnreachable { .. }));
+    let unreachable: BTreeSet<&str> = texts.values().flatten().filter_map(server_of).collect();
     let mut groups: BTreeMap<(Address, String), Vec<&Hanging<'_>>> = BTreeMap::new();
     for one in texts.values().flatten() {
         if let TextCause::ApiUnreachable { server } = &one.cause {
-            let address = address(context, &one.pod.spec.node_name, server);
+            let node = &one.pod.spec.node_name;
+            let address = match named_elsewhere(context, node, server, &unreachable) {
+                Some(_) => Address::Old,
+                None => address(context, node, server),
+            };
             groups.entry((address, server.clone())).or_default().push(one);
         }
     }
     for ((address, server), hanging) in groups {
-        out.report(finding(context, address, &server, &hanging));
+        let mut finding = finding(context, address, &server, &hanging);
+        if address == Address::Old {
+            renewable(context, &mut finding, &server, &unreachable);
+        }
+        out.report(finding);
     }
+}
+
+fn server_of<'a>(one: &'a Hanging<'_>) -> Option<&'a str> {
+    match &one.cause {
+        TextCause::ApiUnreachable { server } => Some(server),
+        _ => None,
+    }
+}
+
+/// The API server that the files of all other nodes name, and that is reached there; none unless this node's file names
+/// `server`, the others agree, and calico-node can start here to write the file anew.
+fn named_elsewhere(
+    context: &Context<'_>,
+    node: &str,
+    server: &str,
+    unreachable: &BTreeSet<&str>,
+) -> Option<String> {
+    let named = |node: &str| -> Option<String> {
+        let file = context.config_files(node).known()?.cni_kubeconfig.known()?;
+        let url = file.server.known()?;
+        let rest = url.strip_prefix("https://").unwrap_or(url);
+        Some(rest.trim_end_matches('/').to_owned())
+    };
+    if named(node)? != server || context.calico_node_can_start(node).is_err() {
+        return None;
+    }
+    let nodes = context.linux_nodes().into_iter().map(|it| it.metadata.name.as_str());
+    let others: BTreeSet<String> = nodes.filter_map(named).filter(|it| it != server).collect();
+    let only = others.into_iter().collect::<Vec<_>>();
+    match only.as_slice() {
+        [other] if !unreachable.contains(other.as_str()) => Some(other.clone()),
+        _ => None,
+    }
+}
+
+/// Says which address is the right one, and that calico-node writes it.
+fn renewable(
+    context: &Context<'_>,
+    finding: &mut Finding,
+    server: &str,
+    unreachable: &BTreeSet<&str>,
+) {
+    let node = finding.nodes.first().cloned().unwrap_or_default();
+    let other = named_elsewhere(context, &node, server, unreachable).unwrap_or_default();
+    finding.evidence.push(Evidence::new("calico-kubeconfig of other nodes", other));
+    finding.remedy = Some(RemedyName::RestartCalicoNode);
 }
 
 fn address(context: &Context<'_>, node: &str, server: &str) -> Address {
@@ -146,6 +206,12 @@ fn finding(
             "host",
             format!(
                 "nothing answers at {server}, an address of its own: a control-plane node or a load balancer before it"
+            ),
+        ),
+        Address::Old => (
+            "old-address",
+            format!(
+                "the node's calico-kubeconfig names {server}, where nothing answers; other nodes' name another address"
             ),
         ),
         Address::Malformed => (

@@ -7,7 +7,10 @@ use jiff::SignedDuration;
 use super::sandboxes_of;
 use crate::calico::veth;
 use crate::checks::Context;
-use crate::findings::{Cause, Code, Confidence, Evidence, Finding, Findings, Severity, Subject};
+use crate::findings::{
+    Cause, Code, Confidence, Evidence, Finding, Findings, Severity, Subject, SubjectKind,
+};
+use crate::plan::RemedyName;
 use crate::snapshot::{HostFacts, Known, Link, Sandbox};
 
 const CODE: Code = Code("CAL-POD-004");
@@ -35,13 +38,14 @@ check! {
     /// `ip link` shows `cali241f3e498fa@if2` and `crictl pods` has no pod whose name gives 241f3e498fa
     ///
     /// ## What to do
-    /// On the node: `ip link delete NAME`, and for its namespace `umount /run/netns/cni-…` and removing that file. A reboot
+    /// `kubectl calico-doctor fix CAL-POD-004` removes the interfaces, unless a process still lives at their other end. For a
+    /// namespace, on the node: `umount /run/netns/cni-…` and removing that file. A reboot
     /// removes them all.
     ///
     /// ## What not to do
     /// Deleting all interfaces `cali*`: those of living pods are among them, and nothing brings those back but new pods.
     LEAKED_LINKS: "CAL-POD-004", "interfaces of pods that no longer exist", "pods", Warning,
-    needs [Pods, Hosts], fix Manual, run
+    needs [Pods, Hosts], fix Ask, run
 }
 
 fn run(context: &Context<'_>, out: &mut Findings) {
@@ -117,8 +121,15 @@ fn finding(node: &str, links: &[&Link], namespaces: usize) -> Finding {
         1 => "at least 1 network namespace belongs to no sandbox".to_owned(),
         count => format!("at least {count} network namespaces belong to no sandbox"),
     };
-    let mut finding =
-        Finding::new(CODE, Severity::Warning, Subject::nodes([node]), title, Cause { key, text });
+    let names = links.iter().map(|link| format!("Link/{node}/{}", link.name));
+    let subject = match links.len() {
+        0 => Subject::nodes([node]),
+        _ => Subject::of(SubjectKind::Object, names),
+    };
+    let mut finding = Finding::new(CODE, Severity::Warning, subject, title, Cause { key, text });
+    finding.nodes = vec![node.to_owned()];
+    // Of namespaces only the number is known.
+    finding.remedy = (!links.is_empty()).then_some(RemedyName::RemoveLeakedLinks);
     finding.confidence = Confidence::Likely;
     if !links.is_empty() {
         let mut names: Vec<String> =

@@ -11,6 +11,7 @@ mod host_step;
 mod move_aside;
 mod need;
 mod recreate_pods;
+mod remove_leaked_links;
 mod renew_kubeconfig;
 mod restart_calico_node;
 mod restore_binaries;
@@ -44,6 +45,8 @@ pub enum RemedyName {
     RestartCalicoNode,
     /// Stops and removes sandboxes whose pod is gone or cannot go.
     FreeSandboxes,
+    /// Removes interfaces of pods that no longer exist.
+    RemoveLeakedLinks,
     /// Deletes pods that cannot recover and that their owner makes anew.
     RecreatePods,
 }
@@ -126,6 +129,7 @@ fn steps_of(case: &Case<'_>, need: &Need<'_>) -> Result<Vec<Step>, String> {
         RemedyName::RestoreBinaries => by_hand(case, need, restore_binaries::steps),
         RemedyName::RenewCniKubeconfig => by_hand(case, need, renew_kubeconfig::steps),
         RemedyName::FreeSandboxes => free_sandboxes::steps(case, need),
+        RemedyName::RemoveLeakedLinks => remove_leaked_links::steps(case, need),
         RemedyName::RecreatePods => recreate_pods::steps(case, need),
         RemedyName::RestoreConflist => by_hand(case, need, restore_conflist::steps),
         RemedyName::MoveAsideConfiguration => move_aside::steps(case, need),

@@ -121,8 +121,12 @@ fn answering(snapshot: &Snapshot) -> impl Iterator<Item = String> + '_ {
 /// True when a repair of this finding on this node needs to know what calico-node's container cannot see, or when that
 /// container could not be asked.
 fn is_not_enough(snapshot: &Snapshot, finding: &Finding, node: &str) -> bool {
-    let needs_host =
-        matches!(finding.remedy, Some(RemedyName::FreeSandboxes | RemedyName::RestoreBinaries));
+    let needs_host = matches!(
+        finding.remedy,
+        Some(
+            RemedyName::FreeSandboxes | RemedyName::RemoveLeakedLinks | RemedyName::RestoreBinaries
+        )
+    );
     needs_host
         || snapshot.host(node).known().is_none()
         || (finding.remedy.is_some() && snapshot.calico_node_cannot_start(node).is_some())

@@ -272,5 +272,8 @@ pub fn print(session: &Session, report: &FixReport) -> Result<(), Failure> {
 fn remaining(look: &Look, request: &Request<'_>) -> Exit {
     let mut diagnosis = look.diagnosis.clone();
     diagnosis.roots.retain(|root| request.is_about(&root.finding));
-    look.exit_of(&diagnosis, FailOn::Error)
+    let exit = look.exit_of(&diagnosis, FailOn::Error);
+    // Who names a node wants to be rid of everything there that could be removed: a warning, too.
+    let is_left = diagnosis.findings().any(|finding| finding.remedy.is_some());
+    if request.nodes.is_some() && is_left { exit.or(Exit::Findings) } else { exit }
 }

@@ -5,13 +5,18 @@ use crate::plan::{IpFamily, RulesBackend};
 
 /// Interface `name` with an index, of a kind; `ip` deletes its folder.
 fn link(host: &Host, name: &str, index: u32, kind: &str) {
+    link_to(host, name, index, kind, "");
+}
+
+/// The same with what `ip` says of its other end.
+fn link_to(host: &Host, name: &str, index: u32, kind: &str, other_end: &str) {
     host.write(&format!("/sys/class/net/{name}/ifindex"), format!("{index}\n"));
     host.program(
         "ip",
         &format!(
             r#"case "$*" in
     "-d link show dev {name}")
-        printf '%s\n' '{index}: {name}@if2: <BROADCAST> mtu 1450 qdisc noqueue' '    link/ether ee:ee:ee:ee:ee:ee brd ff:ff:ff:ff:ff:ff promiscuity 0' \
+        printf '%s\n' '{index}: {name}@if2: <BROADCAST> mtu 1450 qdisc noqueue' '    link/ether ee:ee:ee:ee:ee:ee brd ff:ff:ff:ff:ff:ff{other_end} promiscuity 0' \
             '    {kind} addrgenmode eui64 numtxqueues 1'
         ;;
     "link delete dev {name}")
@@ -44,6 +49,26 @@ fn a_link_goes_once_and_only_that_one() {
         assert_changed(&host.perform(&shell, &remove_link("veth", 7), None), "veth");
         assert!(!exists(&host.path("/sys/class/net/cali1")));
         assert_already(&host.perform(&shell, &remove_link("veth", 7), None), "gone");
+    }
+}
+
+#[test]
+fn a_link_at_whose_other_end_somebody_lives_is_left() {
+    for shell in shells().into_iter().filter(|it| it[0] != "busybox") {
+        let host = Host::new();
+        host.write("/run/netns/cni-a", "");
+        host.write("/proc/7/ns/other", "");
+        link_to(&host, "cali1", 7, "veth", " link-netnsid 0");
+        assert_refused(&host.perform(&shell, &remove_link("veth", 7), None), "without a name");
+        link_to(&host, "cali1", 7, "veth", " link-netns cni-b");
+        assert_refused(&host.perform(&shell, &remove_link("veth", 7), None), "cannot be looked at");
+        link_to(&host, "cali1", 7, "veth", " link-netns cni-a");
+        let process = host.path("/proc/7/ns/net");
+        fs::hard_link(host.path("/run/netns/cni-a"), &process).unwrap();
+        assert_refused(&host.perform(&shell, &remove_link("veth", 7), None), "process 7 lives");
+        assert!(exists(&host.path("/sys/class/net/cali1")));
+        fs::remove_file(&process).unwrap();
+        assert_changed(&host.perform(&shell, &remove_link("veth", 7), None), "nobody lives there");
     }
 }
 
