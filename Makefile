@@ -9,7 +9,8 @@ export KUBECTL_CALICO_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/nul
 
 TESTBED := $(CARGO) run --quiet --locked --package tests --bin testbed --
 OUT := $(or $(CARGO_TARGET_DIR),target)
-BUILT := $(OUT)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/kubectl-calico_doctor
+BUILT := $(OUT)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+PLUGINS := kubectl-calico-doctor kubectl-calico-purge
 DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 INCIDENT := tests/recordings/R02-stale-token-sa-recreated
 
@@ -17,7 +18,7 @@ help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: preconditions ## builds the plugins (PROFILE=dev for a quick build)
-	$(CARGO) build --locked --profile $(PROFILE) --package kubectl-calico-doctor
+	$(CARGO) build --locked --profile $(PROFILE) $(addprefix --package ,$(PLUGINS))
 
 test: lint packages ## lint, unit tests, recorded incidents, one live story per plugin
 	$(CARGO) test --workspace --locked
@@ -35,7 +36,7 @@ chaos: preconditions packages ## kill matrices, races, scale, fuzz (Linux, root)
 	$(TESTBED) down
 
 bench: build ## measures against the budgets
-	PROGRAM=$(abspath $(BUILT)) $(CARGO) test --locked --package tests --features bench --test bench -- --nocapture
+	PROGRAM=$(abspath $(BUILT)/kubectl-calico_doctor) $(CARGO) test --locked --package tests --features bench --test bench -- --nocapture
 
 lint: preconditions $(DENY) ## format, clippy, layers, licences
 	$(CARGO) fmt --all -- --check

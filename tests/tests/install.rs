@@ -12,7 +12,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tests::program::{self, DOCTOR, Ran};
+use tests::program::{self, DOCTOR, PURGE, Ran};
 use tests::testbed::{Layout, Progress, Testbed, available};
 
 /// kubectl of this machine, else the one that the testbed builds.
@@ -48,6 +48,7 @@ impl Installed {
             return None;
         };
         // What `make install` copies is built by now, so that only its last step is left to do.
+        program::purge().unwrap();
         let built = program::doctor().unwrap();
         let target = built.parent().unwrap().parent().unwrap();
         let mut make = Command::new("make");
@@ -93,10 +94,14 @@ impl Installed {
 #[test]
 fn kubectl_finds_the_plugin() {
     let Some(installed) = Installed::new() else { return };
-    assert!(installed.bin().join(DOCTOR).is_file());
-    let version = installed.kubectl(&["calico-doctor", "--version"]);
-    assert_eq!(version.code, Some(0), "{version:?}");
-    assert!(version.stdout.contains(env!("CARGO_PKG_VERSION")), "{version:?}");
+    for (file, verb) in [(DOCTOR, "calico-doctor"), (PURGE, "calico-purge")] {
+        assert!(installed.bin().join(file).is_file());
+        let version = installed.kubectl(&[verb, "--version"]);
+        assert_eq!(version.code, Some(0), "{version:?}");
+        assert!(version.stdout.contains(env!("CARGO_PKG_VERSION")), "{version:?}");
+    }
+    let help = installed.kubectl(&["calico-purge", "--help"]);
+    assert!(help.stdout.contains("kubectl calico-purge"), "{help:?}");
     let help = installed.kubectl(&["calico-doctor", "--help"]);
     assert!(help.stdout.contains("kubectl calico-doctor"), "{help:?}");
     let page = installed.kubectl(&["calico-doctor", "explain", "CAL-CNI-006"]);
@@ -121,4 +126,6 @@ fn kubectl_gets_completions_from_the_plugin() {
     let codes = installed.kubectl(&["__complete", "calico-doctor", "explain", "cal-cni"]);
     assert!(codes.stdout.lines().any(|line| line.starts_with("CAL-CNI-006\t")), "{codes:?}");
     assert!(!codes.stdout.contains("CAL-ACC"), "{codes:?}");
+    let verbs = installed.kubectl(&["__complete", "calico-purge", ""]);
+    assert!(verbs.stdout.lines().any(|line| line.starts_with("sandboxes\t")), "{verbs:?}");
 }

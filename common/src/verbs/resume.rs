@@ -81,10 +81,11 @@ pub async fn run(session: &Session, flags: &ResumeFlags) -> Result<Exit, Failure
     let pods = flags.pods.open(session, &cluster, plan.id.clone(), Op::Repair, "resume").await;
     let work = Work::GoOn(&recorded);
     let outcome = change::carry_out(session, &cluster, &pods, journal, work, consent).await?;
+    let own = nodes_of(plan);
     let change = ChangeFlags { yes: flags.yes, dry_run: DryRun::None };
     let request = Request {
         only: &[],
-        nodes: None,
+        nodes: own.as_ref(),
         hosts: None,
         change,
         pods: &flags.pods,
@@ -94,6 +95,12 @@ pub async fn run(session: &Session, flags: &ResumeFlags) -> Result<Exit, Failure
     };
     let again = Again { nodes: BTreeSet::new(), pods: &flags.pods, verb: "resume" };
     finish(session, &cluster, plan, outcome, &request, &again).await
+}
+
+/// The nodes that were named when the plan was made; none for a plan about the cluster. Such a run judges only them.
+fn nodes_of(plan: &Plan) -> Option<BTreeSet<String>> {
+    let is_of_nodes = plan.made_by.starts_with("kubectl-calico-purge/");
+    is_of_nodes.then(|| plan.steps.iter().filter_map(|step| step.node.clone()).collect())
 }
 
 /// The plan without the steps that are done.
