@@ -67,13 +67,27 @@ fn pods_that_hang_in_terminating_go_and_nothing_else_does() -> Result<(), Error>
         testbed.hide_cni_binary(testbed.node(NODE)?).map(Broken::Node)
     })?;
     story(&testbed, &purge, &repaired("conflist"), || {
-        testbed.hide_conflist(testbed.node(NODE)?).map(Broken::Node)
+        let fault = testbed.hide_conflist(testbed.node(NODE)?)?;
+        wait_not_ready(&testbed)?;
+        Ok(Broken::Node(fault))
     })?;
+    let ran = purge.run(&["node", NODE, "--yes"])?;
+    let says = ran.stdout.contains("There is nothing stale.");
+    demand(ran.code == 0 && says, "a healthy node is left alone", &ran)?;
     left.go_one_kind_after_the_other(&testbed, &purge, &pods)
 }
 
 fn definitions<'a>(testbed: &'a Testbed, lock: &ClusterLock) -> Result<Broken<'a>, Error> {
     testbed.delete_cluster_information(lock).map(Broken::Cluster)
+}
+
+/// The kubelet says within seconds that the node has no network.
+fn wait_not_ready(testbed: &Testbed) -> Result<(), Error> {
+    wait_until("the Node is not Ready", Duration::from_secs(60), || {
+        let ready = "{.status.conditions[?(@.type==\"Ready\")].status}";
+        let ready = testbed.field(&["node", NODE], ready).map_err(|error| error.to_string())?;
+        if ready == "False" { Ok(()) } else { Err(ready) }
+    })
 }
 
 fn what_is_no_node(purge: &Plugin) -> Result<(), Error> {
@@ -92,6 +106,8 @@ struct Wedged<'a> {
     before: BTreeMap<String, Snapshot>,
     hosts: BTreeMap<String, Host>,
     stuck: Vec<Sandbox>,
+    /// Containers of the node that may end: those of the pods that hang, and calico-node's.
+    mortal: BTreeSet<String>,
 }
 
 fn story<'a>(
@@ -116,6 +132,8 @@ fn story<'a>(
         Broken::Credentials => testbed.heal_credentials()?,
     }
     testbed.repair_node(testbed.node(NODE)?)?;
+    // While the next fault lasts, they could not go.
+    wedged.pods.kubectl(&["delete", "pods", "--all", "--timeout=60s"])?;
     println!(
         "{}: purge node: free after {took} s; {counted}; {} s in all",
         cause.name,
@@ -143,11 +161,19 @@ fn wedge<'a>(
         stuck.extend(testbed.sandboxes(node, &before[name].uid)?);
     }
     demand(stuck.len() == LEAVERS.len(), "one sandbox each", &stuck)?;
+    let of_system = r#"labels."io.kubernetes.pod.namespace"==kube-system"#;
+    let system =
+        node.check(&["/usr/bin/ctr", "-n", "k8s.io", "containers", "ls", "-q", of_system])?;
+    let mut mortal: BTreeSet<String> = system.lines().map(ToOwned::to_owned).collect();
+    for sandbox in &stuck {
+        mortal.extend(testbed.containers_in(node, sandbox)?);
+        mortal.insert(sandbox.id.clone());
+    }
     let mut hosts = BTreeMap::new();
     for node in testbed.nodes() {
         hosts.insert(node.name().to_owned(), Host::settled(node)?);
     }
-    Ok((broken, Wedged { pods, before, hosts, stuck }))
+    Ok((broken, Wedged { pods, before, hosts, stuck, mortal }))
 }
 
 /// A dry run makes no pod and changes nothing; for as long as a repair takes, the same demands fail.
@@ -225,14 +251,15 @@ impl Wedged<'_> {
         }
         let node = testbed.node(NODE)?;
         let (before, host) = (&self.hosts[NODE], Host::of(node)?);
+        // The kubelet removes the record of a sandbox that is no more within a minute.
         let left: Vec<&Sandbox> =
-            self.stuck.iter().filter(|it| host.containers.contains(&it.id)).collect();
+            self.stuck.iter().filter(|it| host.tasks.contains_key(&it.id)).collect();
         demand(left.is_empty(), "their sandboxes are gone", &left)?;
         let count = self.stuck.len();
         let met =
             before.namespaces - host.namespaces == count && before.links - host.links == count;
         demand(met, "one namespace and one interface each are gone", &(before, &host))?;
-        self.others_run_on(node, &host)?;
+        self.others_run_on(&host)?;
         let other = Host::of(testbed.node(OTHER)?)?;
         demand(other.runs_as(&self.hosts[OTHER]), "the other node was not touched", &other)?;
         Ok(format!(
@@ -242,18 +269,13 @@ impl Wedged<'_> {
     }
 
     /// Every process of the node but those of the freed sandboxes and of calico-node is the one that it was.
-    fn others_run_on(&self, node: &Node, now: &Host) -> Result<(), Error> {
+    fn others_run_on(&self, now: &Host) -> Result<(), Error> {
         let old = self.hosts[NODE].tasks.iter();
-        let freed = |id: &str| self.stuck.iter().any(|it| it.id == id);
-        let gone: Vec<&String> =
-            old.filter(|(id, pid)| now.tasks.get(*id) != Some(pid)).map(|(id, _)| id).collect();
-        let of_pod = r#"labels."io.kubernetes.pod.namespace"==kube-system"#;
-        let system =
-            node.check(&["/usr/bin/ctr", "-n", "k8s.io", "containers", "ls", "-q", of_pod])?;
-        let replaced = |id: &str| !now.containers.contains(id) || system.lines().any(|it| it == id);
-        let others: Vec<&String> =
-            gone.into_iter().filter(|id| !freed(id) && !replaced(id)).collect();
-        demand(others.is_empty(), "no other process ended", &others)
+        let ended: Vec<&String> = old
+            .filter(|(id, pid)| !self.mortal.contains(*id) && now.tasks.get(*id) != Some(*pid))
+            .map(|(id, _)| id)
+            .collect();
+        demand(ended.is_empty(), "no other process ended", &ended)
     }
 }
 

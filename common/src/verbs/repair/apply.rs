@@ -50,7 +50,7 @@ pub async fn finish(
         Some(request.limit(again.look(session, cluster, plan).await?))
     };
     if let Some(after) = &after {
-        exit = exit.or(remaining(after, request));
+        exit = exit.or(remaining(after, request, plan));
     }
     let mut report = FixReport::new(plan, exit.word());
     report.after = after.as_ref().map(|look| look.report(exit));

@@ -74,7 +74,10 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// True when the finding is one that is asked about.
     fn is_about(&self, finding: &Finding) -> bool {
-        let here = |nodes: &BTreeSet<String>| finding.nodes.iter().any(|it| nodes.contains(it));
+        // What is about no node was not limited away: nobody may see enough to judge any.
+        let here = |nodes: &BTreeSet<String>| {
+            finding.nodes.is_empty() || finding.nodes.iter().any(|it| nodes.contains(it))
+        };
         (self.only.is_empty() || self.only.contains(&finding.code)) && self.nodes.is_none_or(here)
     }
 
@@ -269,11 +272,18 @@ pub fn print(session: &Session, report: &FixReport) -> Result<(), Failure> {
 }
 
 /// The verdict over what was asked for.
-fn remaining(look: &Look, request: &Request<'_>) -> Exit {
+fn remaining(look: &Look, request: &Request<'_>, plan: &Plan) -> Exit {
     let mut diagnosis = look.diagnosis.clone();
     diagnosis.roots.retain(|root| request.is_about(&root.finding));
     let exit = look.exit_of(&diagnosis, FailOn::Error);
-    // Who names a node wants to be rid of everything there that could be removed: a warning, too.
-    let is_left = diagnosis.findings().any(|finding| finding.remedy.is_some());
+    // Who names a node wants to be rid of everything there that could be removed: a warning, too. What was not there when the
+    // plan was made counts as ever: the kubelet takes a minute to remove the sandbox of a pod that has just gone.
+    let planned = |id: &str| {
+        let resolved = plan.steps.iter().flat_map(|step| &step.resolves);
+        resolved.chain(plan.left_out.iter().map(|it| &it.finding)).any(|it| it == id)
+    };
+    let is_left = diagnosis
+        .findings()
+        .any(|finding| finding.remedy.is_some() && planned(&finding.id.to_string()));
     if request.nodes.is_some() && is_left { exit.or(Exit::Findings) } else { exit }
 }

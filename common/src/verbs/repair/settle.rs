@@ -46,7 +46,7 @@ pub(super) async fn settle(
     if !unfinished.is_empty() || is_something_left(&look.snapshot, &plan.id) {
         change::tidy(session, cluster, &plan).await;
     }
-    if remaining(&look, request) == Exit::Good && !look.recovers() {
+    if remaining(&look, request, &plan) == Exit::Good && !look.recovers() {
         change::supersede(session, &unfinished, &plan);
     }
     nothing_to_do(session, &look, &plan, request)
@@ -70,7 +70,7 @@ pub(super) fn nothing_to_do(
     plan: &Plan,
     request: &Request<'_>,
 ) -> Result<Exit, Failure> {
-    let exit = remaining(look, request);
+    let exit = remaining(look, request, plan);
     let mut report = FixReport::new(plan, exit.word());
     report.note = Some(match exit {
         Exit::Good => request.nothing.to_owned(),

@@ -60,7 +60,11 @@ pub(crate) async fn run(session: &Session, flags: &NodeFlags) -> Result<Exit, Fa
         change: flags.change,
         pods: &flags.pods,
         verb: "node",
-        nothing: "There is nothing stale.",
+        nothing: if looks_at_hosts {
+            "There is nothing stale."
+        } else {
+            "Nothing stale is to be seen without looking at the hosts (--probe does)."
+        },
         stuck: if flags.free_stuck { Stuck::Freed } else { Stuck::Told(&command) },
     };
     repair::run(session, &cluster, &request).await
