@@ -125,6 +125,11 @@ fn object(pod: &PodRef) -> ObjectRef {
     }
 }
 
+/// True when the precondition failed. The check on the stored object and the one before it word it differently.
+fn is_about_uid(message: &str) -> bool {
+    message.contains("UID in precondition") || message.contains("UID in the precondition")
+}
+
 fn understood(attempted: &str, answer: &Answer) -> Result<PodAnswer, ApiError> {
     if answer.code.is_success() {
         return Ok(PodAnswer::Accepted);
@@ -138,7 +143,7 @@ fn understood(attempted: &str, answer: &Answer) -> Result<PodAnswer, ApiError> {
     match answer.code.as_u16() {
         // A kind that is not served has no name.
         404 if !details.name.is_empty() => Ok(PodAnswer::Gone),
-        409 if status.message.contains("UID in precondition") => Ok(PodAnswer::Replaced),
+        409 if is_about_uid(&status.message) => Ok(PodAnswer::Replaced),
         // The disruption controller writes to the budget at the same moment.
         409 => Ok(PodAnswer::Busy { why: error.to_string(), after }),
         // Its namespace is being deleted: it goes with it.

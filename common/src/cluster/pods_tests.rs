@@ -56,6 +56,8 @@ async fn a_pod_that_is_gone_is_told_from_a_server_without_evictions() {
 async fn refusals_that_pass_are_told_from_those_that_stay() {
     let replaced = r#"{"message":"Operation cannot be fulfilled on Pod \"web-1\": Precondition failed: UID in precondition: u1, UID in object meta: u2"}"#;
     assert_eq!(said(409, replaced).await, Ok(PodAnswer::Replaced));
+    let replaced = r#"{"message":"Operation cannot be fulfilled on Pod \"web-1\": the UID in the precondition (u1) does not match the UID in record (u2). The object might have been deleted and then recreated"}"#;
+    assert_eq!(said(409, replaced).await, Ok(PodAnswer::Replaced));
     let budget = r#"{"message":"Cannot evict pod as it would violate the pod's disruption budget.","details":{"causes":[{"reason":"DisruptionBudget","message":"The disruption budget web needs 2 healthy pods and has 2 currently"}]}}"#;
     let why = "The disruption budget web needs 2 healthy pods and has 2 currently";
     assert_eq!(said(429, budget).await, Ok(PodAnswer::Budget(why.into())));
