@@ -1,5 +1,6 @@
 //! Reaching a node: the probe, run through its calico-node pod, which creates nothing, or through a node pod.
 
+pub mod backup;
 pub mod host;
 pub mod pod;
 #[cfg(test)]

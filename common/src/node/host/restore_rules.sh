@@ -25,29 +25,79 @@ has_line() {
     esac
 }
 
-# How many lines of the text $1 begin with $2.
-count_lines() {
-    rest=$newline$1 count=0
-    while :; do
-        case $rest in
-            *"$newline$2"*) rest=${rest#*"$newline$2"} count=$((count + 1)) ;;
-            *) break ;;
+# How many rules each chain has in the text $1, a line "CHAIN NUMBER" each. The rules of a chain stand together, as
+# iptables-save prints them. One pass: a table may have tens of thousands of lines.
+rule_counts() (
+    chain='' count=0
+    while IFS= read -r line; do
+        case $line in
+            '-A '*) line=${line#-A } ;;
+            *) continue ;;
         esac
-    done
+        if [ "${line%% *}" != "$chain" ]; then
+            [ -z "$chain" ] || printf '%s %s\n' "$chain" "$count"
+            chain=${line%% *} count=0
+        fi
+        count=$((count + 1))
+    done <<TEXT
+$1
+TEXT
+    [ -z "$chain" ] || printf '%s %s\n' "$chain" "$count"
+)
+
+# The lines of the table that declare its chains, which are few beside its rules and stand in front of them.
+declarations() (
+    while IFS= read -r line; do
+        case $line in
+            :*) printf '%s\n' "$line" ;;
+            '-A '*) exit ;;
+        esac
+    done <<SAVED
+$saved
+SAVED
+)
+
+# The lines of the input that are about the table whose line is $1.
+section_of() (
+    found=no
+    while IFS= read -r line; do
+        case $line in
+            "$1") found=yes ;;
+            COMMIT) found=no ;;
+        esac
+        [ "$found" = no ] || printf '%s\n' "$line"
+    done <<RULES
+$rules
+RULES
+)
+
+# Looks at a table: its line in the input is $1. A chain that is declared is emptied, and then has the rules that the
+# input gives it and no others: false when a chain has another number of rules.
+look_at_table() {
+    section=$(section_of "$1")
+    saved=$("$save" -t "${1#?}" 2>/dev/null) || saved=
+    chains=$(declarations)
+    there=$(rule_counts "$saved")
+    wanted=$(rule_counts "$section")
+    while IFS= read -r count; do
+        if has_line "$section" ":${count%% *} - " '*'; then
+            has_line "$there" "$count" || return 1
+        fi
+    done <<WANTED
+$wanted
+WANTED
 }
 
-# A chain that is declared is emptied: it then has the rules that the input gives it, and no others.
+# Whether a declared chain is there, without rules if the input gives it none.
 chain_is_done() {
     declared=${1#:}
     chain=${declared%% *} policy=${declared#* }
-    if has_line "$rules" "-X $chain"; then
+    if has_line "$section" "-X $chain"; then
         return 0
     fi
-    has_line "$saved" ":$chain ${policy%% *} " '*' || return 1
+    has_line "$chains" ":$chain ${policy%% *} " '*' || return 1
     [ "${policy%% *}" = - ] || return 0 # A built-in chain only gets its policy.
-    count_lines "$rules" "-A $chain " && wanted=$count
-    count_lines "$saved" "-A $chain "
-    [ "$count" = "$wanted" ]
+    has_line "$wanted" "$chain " '*' || ! has_line "$there" "$chain " '*'
 }
 
 # Whether "CHAIN RULE" or "CHAIN NUMBER RULE" is there, wherever in its chain: others may have come before it since.
@@ -64,19 +114,18 @@ is_inserted() {
 is_done() {
     case $1 in
         '' | '#'* | COMMIT) ;;
-        '*'*) saved=$("$save" -t "${1#?}" 2>/dev/null) || saved= ;;
+        '*'*) look_at_table "$1" ;;
         :*) chain_is_done "$1" ;;
         '-A '*) has_line "$saved" "$1" ;;
         '-I '*) is_inserted "${1#-I }" ;;
         '-D '*) ! has_line "$saved" "-A ${1#-D }" ;;
         '-F '*) ! has_line "$saved" "-A ${1#-F } " '*' ;;
-        '-X '*) ! has_line "$saved" ":${1#-X } " '*' ;;
+        '-X '*) ! has_line "$chains" ":${1#-X } " '*' ;;
         *) return 1 ;;
     esac
 }
 
 all_done() {
-    saved=
     while IFS= read -r line; do
         is_done "$line" || return 1
     done <<RULES

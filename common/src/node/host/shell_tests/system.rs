@@ -204,6 +204,31 @@ fn rules_are_changed_in_one_transaction_and_once() {
 }
 
 #[test]
+fn chains_of_the_same_name_in_two_tables_are_told_apart() {
+    let host = Host::new();
+    packet_filter(&host, "iptables-nft");
+    host.program(
+        "iptables-nft-save",
+        "printf '*%s\\n:cali-a - [0:0]\\n' \"$2\"; [ \"$2\" = raw ] || echo '-A cali-a -j RETURN'\n[ \"$2\" != nat ] || echo '-A cali-a -j DROP'\n",
+    );
+    let table = |name: &str, rules: &str| format!("*{name}\n:cali-a - [0:0]\n{rules}COMMIT\n");
+    let (one, two) = ("-A cali-a -j RETURN\n", "-A cali-a -j RETURN\n-A cali-a -j DROP\n");
+    for shell in shells() {
+        let right = table("filter", one) + &table("nat", two) + &table("raw", "");
+        assert_already(&host.perform(&shell, &rules(IpFamily::V4, &right), None), "as it is");
+        for wrong in [
+            table("filter", two) + &table("nat", two),
+            table("filter", one) + &table("nat", one),
+            table("nat", two) + &table("filter", ""),
+            table("raw", one),
+        ] {
+            let result = host.perform(&shell, &rules(IpFamily::V4, &wrong), None);
+            assert_failed(&result, "not as they should");
+        }
+    }
+}
+
+#[test]
 fn the_other_implementation_is_not_taken_for_the_wanted_one() {
     let host = Host::new();
     packet_filter(&host, "iptables");
