@@ -23,6 +23,8 @@ const RESIDUES_PATH: &str = "nodes/NODE/residues.txt";
 const BINARY_LIMIT: usize = 400 * 1024 * 1024;
 /// Time that a binary may take to come.
 const BINARY_TIMEOUT: Duration = Duration::from_secs(300);
+/// Script that may be a pod's command, in bytes: the kernel takes arguments of 128 KiB (`MAX_ARG_STRLEN`).
+const LONGEST_COMMAND: usize = 120 * 1024;
 /// Time that an answer may take beyond the time of its script.
 const TRAVEL: Duration = Duration::from_secs(15);
 
@@ -119,7 +121,11 @@ impl Hosts for NodeHosts<'_> {
             script: script.as_bytes(),
             limit_bytes: RESULT_LIMIT,
             timeout: script.limit() + TRAVEL,
-            repeat: if is_plain(operation) { Repeat::IfNotRun } else { Repeat::Never },
+            repeat: if is_plain(operation) && script.as_bytes().len() < LONGEST_COMMAND {
+                Repeat::IfNotRun
+            } else {
+                Repeat::Never
+            },
         };
         let output = match self.on_host(node, &run).await {
             // Somebody deleted the pod before the script was sent: another one does as well.
@@ -159,7 +165,7 @@ impl Hosts for NodeHosts<'_> {
     }
 }
 
-/// False for content that is a secret, or too long for a pod's command.
+/// False for content that is a secret, or of any length.
 fn is_plain(operation: &HostOperation) -> bool {
     match operation {
         HostOperation::WriteFile { content, .. } => matches!(content, FileContent::Text { .. }),

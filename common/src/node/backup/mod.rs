@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::read::GzDecoder;
 
 use super::pod::{HostRun, NodePod, NodePodError, Repeat};
+use crate::cluster::ApiError;
 
 /// The script, as an administrator may read and run it.
 pub const BACKUP_SCRIPT: &str = include_str!("back_up.sh");
@@ -24,40 +25,12 @@ const PIECE_LIMIT: u64 = 64 * 1024 * 1024;
 /// The last line of a whole answer.
 const COMPLETE: &str = "@@backup complete";
 
-/// What was saved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backup {
-    /// A tar archive, not packed.
-    pub archive: Vec<u8>,
-    /// What is in it, sorted.
-    pub pieces: Vec<String>,
-    /// What is not, and why, sorted.
-    pub left_out: Vec<LeftOut>,
-}
+/// The piece that tells what else there would have been, and why it is not there.
+const LEFT_OUT: &str = "left-out.txt";
 
-/// A piece that is not in the archive.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LeftOut {
-    /// Its path in the archive, had it been there.
-    pub piece: String,
-    /// Why.
-    pub why: String,
-}
-
-/// Why nothing was saved.
+/// Why an answer is no backup.
 #[derive(Debug, thiserror::Error)]
-pub enum BackupError {
-    /// The script did not run, or its result did not come.
-    #[error("cannot ask the node what it has of Calico")]
-    Pod(#[source] NodePodError),
-    /// It ended with an error.
-    #[error("what {node} has of Calico could not be looked at: {said}")]
-    Script {
-        /// The node.
-        node: String,
-        /// Its last words.
-        said: String,
-    },
+enum BackupError {
     /// It was cut short.
     #[error("what the node has of Calico was read in part only")]
     CutShort,
@@ -68,40 +41,42 @@ pub enum BackupError {
         line: String,
     },
     /// The archive cannot be made.
-    #[error("cannot make an archive of what the node has of Calico")]
-    Archive(#[source] std::io::Error),
+    #[error("cannot make an archive of what the node has of Calico: {0}")]
+    Archive(String),
 }
 
-/// Asks a node what it has of Calico, and makes an archive of it.
+/// Asks a node what it has of Calico, and makes a tar archive of it, which is not packed.
 ///
 /// # Errors
 /// When it does not answer, or not wholly.
-pub async fn back_up(pod: &NodePod) -> Result<Backup, BackupError> {
+pub async fn back_up(pod: &NodePod) -> Result<Vec<u8>, NodePodError> {
     let run = HostRun {
         script: BACKUP_SCRIPT.as_bytes(),
         limit_bytes: BACKUP_LIMIT,
         timeout: BACKUP_TIMEOUT,
         repeat: Repeat::Always,
     };
-    let output = pod.run_on_host(&run).await.map_err(BackupError::Pod)?;
+    let output = pod.run_on_host(&run).await?;
+    let failed = |message: String| {
+        NodePodError::Api(ApiError::Other {
+            attempted: format!("save what node {} has, through {}", pod.node(), pod.full_name()),
+            message,
+        })
+    };
     if output.exit_code != 0 {
         let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.lines().next_back().unwrap_or_default().to_owned();
-        return Err(BackupError::Script { node: pod.node().to_owned(), said });
+        return Err(failed(said.lines().next_back().unwrap_or("no reason given").to_owned()));
     }
-    archive(&output.stdout)
+    archive(&output.stdout).map_err(|error| failed(error.to_string()))
 }
 
 /// Makes an archive of what [`BACKUP_SCRIPT`] printed. The same answer gives the same bytes.
-///
-/// # Errors
-/// When the answer is not whole, or not the script's.
-pub fn archive(printed: &[u8]) -> Result<Backup, BackupError> {
+fn archive(printed: &[u8]) -> Result<Vec<u8>, BackupError> {
     let text = String::from_utf8_lossy(printed);
     let odd = |line: &str| BackupError::Odd { line: line.chars().take(120).collect() };
     let mut lines = text.lines();
     let mut found: Vec<(String, Vec<u8>)> = Vec::new();
-    let mut left_out = Vec::new();
+    let mut left_out = String::new();
     loop {
         let line = lines.next().ok_or(BackupError::CutShort)?;
         if line == COMPLETE {
@@ -116,18 +91,16 @@ pub fn archive(printed: &[u8]) -> Result<Backup, BackupError> {
             }
         }
         match head.why_left_out() {
-            Some(why) => left_out.push(LeftOut { piece: head.path, why }),
+            Some(why) => left_out.push_str(&format!("{}: {why}\n", head.path)),
             None => {
                 let content = head.decode(&encoded).ok_or_else(|| odd(line))?;
                 found.push((head.path, content));
             }
         }
     }
+    found.push((LEFT_OUT.to_owned(), left_out.into_bytes()));
     found.sort();
-    left_out.sort();
-    let archive = tar_of(&found).map_err(BackupError::Archive)?;
-    let pieces = found.into_iter().map(|(path, _)| path).collect();
-    Ok(Backup { archive, pieces, left_out })
+    tar_of(&found).map_err(|error| BackupError::Archive(error.to_string()))
 }
 
 /// `@@piece files/etc/cni/net.d/10-calico.conflist rc=0 form=gzip`
