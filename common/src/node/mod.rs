@@ -5,8 +5,11 @@ pub mod host;
 pub mod pod;
 #[cfg(test)]
 mod probe_tests;
+mod removal_script;
 
 use std::time::Duration;
+
+pub use removal_script::removal_script;
 
 use crate::cluster::{ApiError, Cluster, ExecRequest};
 use crate::slim::Pod;

@@ -21,6 +21,8 @@ export LC_ALL=C
 export PATH="${CALICO_RESIDUES_PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin}"
 root=${CALICO_RESIDUES_ROOT:-}
 cap=4194304
+newline='
+'
 limit=
 if command -v timeout >/dev/null 2>&1 && timeout 10 true 2>/dev/null; then
     limit='timeout 10'
@@ -70,8 +72,20 @@ program() {
     $limit "$@"
 }
 
-# Runs the command $2… and prints the lines that sed prints by $1; ends as the command ended.
+# Of what the command prints that comes after "--": the lines that one of the patterns before it matches, each once. Ends as
+# the command ended.
 filtered() {
+    expression=
+    while [ "$1" != -- ]; do
+        expression="$expression/$1/b keep$newline"
+        shift
+    done
+    shift
+    edited "${expression}d$newline:keep${newline}p" "$@"
+}
+
+# What sed makes by $1 of what the command $2… prints; ends as the command ended.
+edited() {
     expression=$1
     shift
     {
@@ -180,12 +194,11 @@ namespaces_in_use() {
     return 0
 }
 
-# Routes that Calico may have made: by protocol or by device. One line each.
+# Routes that Calico may have made, and all of tables without a name: one of these may be Calico's. One line each.
 routes() {
-    filtered '/ proto \(80\|12\|bird\) /p
-/ proto \(80\|12\|bird\)$/p
-/ dev \(cali[0-9a-f]*\|vxlan\.calico\|vxlan-v6\.calico\|tunl0\|wireguard\.cali\|wg-v6\.cali\|bpfin\.cali\|bpfout\.cali\) /p
-/^throw /p' ip -o "$1" route show table all
+    filtered ' proto 80 ' ' proto 80$' ' proto 12 ' ' proto 12$' ' proto bird ' ' proto bird$' ' table [0-9]' \
+        '^this host' -- \
+        ip -o "$1" route show table all
 }
 
 # Rules of iptables as iptables-save prints them. Printed are the names of the tables, what a program complains about, and
@@ -201,7 +214,7 @@ rules() {
             "legacy "*) save=$2-save ;;
         esac
     fi
-    filtered '/^\*/p;/^COMMIT/p;/^# Table/p;/^ip6*tables/p;/^this host/p;/cali/p;/felix-/p;/tunl0/p' "$save"
+    filtered '^\*' '^COMMIT' '^# Table' '^ip6*tables' '^this host' cali felix- tunl0 -- "$save"
 }
 
 # Whether the kernel has what a missing program would show: where it has not, there is nothing to be shown.
@@ -267,7 +280,7 @@ bpf_pins() {
 
 # Filters of the interfaces that have a place for them.
 filters() {
-    devices=$(filtered 's/^qdisc clsact .* dev \([^ ]*\) .*/\1/p' tc qdisc show) || {
+    devices=$(edited 's/^qdisc clsact .* dev \([^ ]*\) .*/\1/p' tc qdisc show) || {
         code=$?
         printf '%s\n' "$devices"
         [ "$code" != 127 ] || printf 'this host has no tc\n'
@@ -283,12 +296,16 @@ filters() {
 
 # Programs that are attached to cgroups; only Calico's are printed.
 cgroup_programs() {
-    filtered '/calico_/p;/cali_/p;/^this host/p' bpftool cgroup tree
+    if [ -z "$(sed -n '/^[^ ]* [^ ]* cgroup2 /{p;q;}' "$root/proc/self/mounts")" ]; then
+        printf 'no cgroup2 is mounted, through which they could be seen\n'
+        return 127
+    fi
+    filtered calico_ cali_ '^this host' -- bpftool cgroup tree
 }
 
 # Numbers and names of Calico's programs.
 programs() {
-    filtered '/ name cali/p;/^this host/p' bpftool prog show
+    filtered ' name cali' '^this host' -- bpftool prog show
 }
 
 virtual_services() {

@@ -13,6 +13,7 @@ mod id;
 mod inventory;
 mod node_object;
 mod removal;
+mod steps;
 mod surroundings;
 mod transaction;
 mod verification;
@@ -22,5 +23,9 @@ pub use id::{ResidueId, ResidueKind};
 pub use inventory::{Inventory, Kept, Residue, take_inventory};
 pub use node_object::{NodePatch, add_node_object, patches};
 pub use removal::{Removal, left, removal};
-pub use surroundings::{FelixBackend, Scope, Surroundings};
+pub use steps::{Host, steps};
+pub use surroundings::{FelixBackend, Scope, Surroundings, lives_on};
 pub use verification::still_there;
+
+#[cfg(test)]
+mod tests;

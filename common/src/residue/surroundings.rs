@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
+use crate::calico::veth;
 use crate::plan::RulesBackend;
-use crate::snapshot::{Gap, GapReason, Known};
+use crate::slim::{DaemonSet, Node, Pod};
+use crate::snapshot::{Gap, GapReason, Known, Snapshot};
 
 /// What is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +77,115 @@ impl Surroundings {
             tunnel_addresses: BTreeSet::new(),
         }
     }
+}
+
+/// Annotations of a Node that hold addresses: the node's own, and those of its tunnel devices.
+const NODE_ADDRESSES: [&str; 2] =
+    ["projectcalico.org/IPv4Address", "projectcalico.org/IPv6Address"];
+const TUNNEL_ADDRESSES: [&str; 5] = [
+    "projectcalico.org/IPv4IPIPTunnelAddr",
+    "projectcalico.org/IPv4VXLANTunnelAddr",
+    "projectcalico.org/IPv6VXLANTunnelAddr",
+    "projectcalico.org/IPv4WireguardInterfaceAddr",
+    "projectcalico.org/IPv6WireguardInterfaceAddr",
+];
+
+/// Whether Calico lives on a node. Unknown unless it is certain that it neither does nor is about to.
+pub fn lives_on(snapshot: &Snapshot, node: &str) -> Known<bool> {
+    if let Some(pod) = snapshot.calico_node_on(node)
+        && !pod.is_finished()
+    {
+        return Known::Known(true);
+    }
+    if !snapshot.pods.is_whole() || !snapshot.daemon_sets.is_whole() {
+        let gap = snapshot.pods.gap.clone().or_else(|| snapshot.daemon_sets.gap.clone());
+        return gap.map_or_else(|| unknown("pods and DaemonSets"), Known::Unknown);
+    }
+    // A DaemonSet that lacks pods may be about to make this node's.
+    let lacks = |it: &&DaemonSet| {
+        names_calico_node(it)
+            && it.status.current_number_scheduled < it.status.desired_number_scheduled
+    };
+    match snapshot.daemon_sets.items.iter().find(lacks) {
+        None => Known::Known(false),
+        Some(set) => Known::Unknown(Gap::new(
+            "cluster/daemonsets.apps.json",
+            GapReason::Undecodable,
+            format!("DaemonSet {} is still to get pods on some nodes", set.metadata.name),
+        )),
+    }
+}
+
+fn names_calico_node(set: &DaemonSet) -> bool {
+    matches!(set.metadata.name.as_str(), "calico-node" | "canal")
+}
+
+impl Surroundings {
+    /// What the snapshot says about `node`. `pools` are ranges that a person named besides.
+    pub fn of(snapshot: &Snapshot, node: &str, scope: Scope, pools: &[IpNet]) -> Self {
+        let found = snapshot.nodes.items.iter().find(|it| it.metadata.name == node);
+        let (vxlan, ipip) = encapsulation(snapshot);
+        Self {
+            pod_links: pod_links(snapshot, node),
+            node_addresses: node_addresses(snapshot),
+            pools: all_pools(snapshot, pools),
+            vxlan,
+            ipip,
+            tunnel_addresses: found
+                .into_iter()
+                .flat_map(|it| annotated(it, &TUNNEL_ADDRESSES))
+                .collect(),
+            ..Self::unknown(scope, node, Vec::new())
+        }
+    }
+}
+
+/// Interfaces by the names of the pods: a pod that has finished has none any more.
+fn pod_links(snapshot: &Snapshot, node: &str) -> Known<BTreeSet<String>> {
+    if !snapshot.pods.is_whole() {
+        return unknown("the node's pods");
+    }
+    let has_one =
+        |it: &&Pod| it.spec.node_name == node && !it.spec.host_network && !it.is_finished();
+    let pods = snapshot.pods.items.iter().filter(has_one);
+    Known::Known(pods.map(|it| veth::of_pod(&it.metadata.namespace, &it.metadata.name)).collect())
+}
+
+fn node_addresses(snapshot: &Snapshot) -> Known<BTreeSet<IpAddr>> {
+    if !snapshot.nodes.is_whole() {
+        return unknown("the addresses of the cluster's nodes");
+    }
+    let of = |node: &Node| -> Vec<IpAddr> {
+        let told = node.status.addresses.iter().filter_map(|it| it.address.parse().ok());
+        let keys: Vec<&str> = [NODE_ADDRESSES.as_slice(), &TUNNEL_ADDRESSES].concat();
+        told.chain(annotated(node, &keys)).collect()
+    };
+    Known::Known(snapshot.nodes.items.iter().flat_map(of).collect())
+}
+
+/// Addresses in annotations, with or without the length of a prefix.
+fn annotated(node: &Node, keys: &[&str]) -> Vec<IpAddr> {
+    let value = |key: &&str| node.metadata.annotations.get(*key);
+    let address = |it: &String| it.split('/').next().and_then(|it| it.parse().ok());
+    keys.iter().filter_map(value).filter_map(address).collect()
+}
+
+/// Pools that there are no more of may have been there: none is as good as unknown.
+fn all_pools(snapshot: &Snapshot, named: &[IpNet]) -> Known<Vec<IpNet>> {
+    let own = || snapshot.ip_pools.items.iter().filter_map(|it| it.spec.cidr.parse().ok());
+    let all: Vec<IpNet> = named.iter().copied().chain(own()).collect();
+    if all.is_empty() { unknown("the IP pools") } else { Known::Known(all) }
+}
+
+/// Whether a pool asks for VXLAN, and for IP-in-IP. That no pool does says nothing about FelixConfiguration, which may.
+fn encapsulation(snapshot: &Snapshot) -> (Known<bool>, Known<bool>) {
+    let asks = |mode: &str| matches!(mode, "Always" | "CrossSubnet");
+    let pools = &snapshot.ip_pools.items;
+    let known = |is: bool| if is { Known::Known(true) } else { unknown("FelixConfiguration") };
+    (
+        known(pools.iter().any(|it| asks(&it.spec.vxlan_mode))),
+        known(pools.iter().any(|it| asks(&it.spec.ipip_mode))),
+    )
 }
 
 fn unknown<T>(what: &str) -> Known<T> {

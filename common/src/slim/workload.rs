@@ -122,6 +122,8 @@ pub struct FieldReference {
 pub struct DaemonSetStatus {
     /// Nodes that should run a pod.
     pub desired_number_scheduled: i64,
+    /// Nodes among them that have one.
+    pub current_number_scheduled: i64,
     /// Pods that are ready.
     pub number_ready: i64,
 }

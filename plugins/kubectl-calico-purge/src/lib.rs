@@ -10,7 +10,7 @@ use common::cli::{
 };
 use common::verbs::{Session, resume, runs, undo};
 
-use commands::{completion, node, pods, sandboxes};
+use commands::{completion, leftovers, node, pods, sandboxes};
 
 /// Removes stale Calico state, or all of it, from nodes
 ///
@@ -39,6 +39,8 @@ enum Verb {
     /// Stops and removes pod sandboxes whose pods no longer exist, and nothing else: sandboxes NODE. It looks from the
     /// node's host, through a privileged pod that it deletes again, also for --dry-run
     Sandboxes(sandboxes::SandboxesFlags),
+    /// Finds what Calico left on nodes where it is not installed, and with --remove removes it: leftovers [NODE…]
+    Leftovers(leftovers::LeftoversFlags),
     /// Takes back what an earlier run did, as far as it can be: undo RUN
     Undo(undo::UndoFlags),
     /// Goes on with an earlier run that was cut off, failed or was interrupted: resume RUN
@@ -85,6 +87,7 @@ async fn dispatch(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Node(flags) => Box::pin(node::run(session, &flags)).await,
         Verb::Pods(flags) => Box::pin(pods::run(session, &flags)).await,
         Verb::Sandboxes(flags) => Box::pin(sandboxes::run(session, &flags)).await,
+        Verb::Leftovers(flags) => Box::pin(leftovers::run(session, &flags)).await,
         Verb::Undo(flags) => Box::pin(undo::run(session, &flags)).await,
         Verb::Resume(flags) => Box::pin(resume::run(session, &flags)).await,
         Verb::Runs => runs::run(session).await,

@@ -1,6 +1,7 @@
 //! One file per verb that only this plugin has; the others are in `common::verbs`.
 
 pub(crate) mod completion;
+pub(crate) mod leftovers;
 pub(crate) mod node;
 pub(crate) mod pods;
 pub(crate) mod sandboxes;
