@@ -123,7 +123,7 @@ fn story<'a>(
     let ran = purge.run(&["node", NODE, "--yes", "-o", "json"])?;
     demand(ran.code == 0, &format!("{}: purge node exits 0", cause.name), &ran)?;
     let took = acted.elapsed().as_secs();
-    says_what_it_did(cause, &ran)?;
+    says_what_it_did(cause, &wedged.stuck, &ran)?;
     let counted = wedged.is_free(testbed)?;
     nothing_of_ours(testbed)?;
     match broken {
@@ -211,7 +211,7 @@ fn pods_of_ours(testbed: &Testbed) -> Result<BTreeSet<String>, Error> {
     Ok(ours.map(ToOwned::to_owned).collect())
 }
 
-fn says_what_it_did(cause: &Cause, ran: &Ran) -> Result<(), Error> {
+fn says_what_it_did(cause: &Cause, stuck: &[Sandbox], ran: &Ran) -> Result<(), Error> {
     let odd = |error: serde_json::Error| Error::Odd {
         what: format!("purge's document: {}{}", ran.stdout, ran.stderr),
         why: error.to_string(),
@@ -222,7 +222,12 @@ fn says_what_it_did(cause: &Cause, ran: &Ran) -> Result<(), Error> {
     let steps = document["plan"]["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
     let elsewhere = |step: &&Value| step["node"] != NODE;
     demand(!steps.iter().any(|step| elsewhere(&step)), "only that node is touched", &steps)?;
-    let frees = |step: &Value| step["action"]["operation"]["kind"] == "removeSandboxes";
+    // Records of pods that went a minute ago may be removed beside them.
+    let is_stuck = |one: &Value| stuck.iter().any(|it| one["id"] == it.id.as_str());
+    let frees = |step: &Value| {
+        let sandboxes = step["action"]["operation"]["sandboxes"].as_array();
+        sandboxes.is_some_and(|all| all.iter().any(is_stuck))
+    };
     let freed = steps.iter().any(frees);
     demand(freed == cause.stays, "sandboxes are freed where nothing else helps", &steps)?;
     let scope = &document["after"]["scope"];
