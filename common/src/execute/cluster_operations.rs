@@ -10,7 +10,8 @@ use super::hosts::{Hosts, NoHosts};
 use super::observe::Observer;
 use super::pods::{Farewell, Wish};
 use super::{
-    GuardFailure, ObserveError, Operations, PerformError, Performed, Prepared, Underway, kubeconfig,
+    GuardFailure, ObserveError, Operations, PerformError, Performed, Prepared, Underway, backup,
+    kubeconfig,
 };
 use crate::cluster::{ApiError, Cluster, Unreachable, Write};
 use crate::plan::{
@@ -130,8 +131,12 @@ impl<H: Hosts> Operations for ClusterOperations<'_, H> {
                 let wish = Wish::Delete { grace_seconds: *grace_seconds };
                 Farewell::new(self.cluster, wish, underway).to(pods, *max_parallel).await
             }
-            Action::BackUp { .. } => {
-                Err(PerformError::Rejected("this version cannot do that yet".to_owned()))
+            Action::BackUp { node, directory } => {
+                let archive = self.hosts.back_up(node).await?;
+                let kept = backup::keep(directory, node, &archive);
+                let why =
+                    |error| PerformError::Rejected(format!("keep it in {directory}: {error}"));
+                kept.map(|()| Performed::Acted).map_err(why)
             }
         }
     }

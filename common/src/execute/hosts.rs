@@ -21,6 +21,12 @@ pub trait Hosts {
     /// What the scan for residues prints on the node's host, or why nobody can look there.
     fn residues(&self, node: &str) -> impl Future<Output = Result<Vec<u8>, Gap>>;
 
+    /// An archive of what the node has of Calico.
+    fn back_up(&self, node: &str) -> impl Future<Output = Result<Vec<u8>, PerformError>> {
+        let _ = node;
+        async { Err(PerformError::Rejected(NO_WAY.to_owned())) }
+    }
+
     /// The bytes of a CNI plugin's binary for the node.
     fn binary(
         &self,

@@ -4,6 +4,7 @@
 //! from what the cluster shows, where what is repaired yields no finding any more; whoever wants to go on with the old plan,
 //! or to take it back, does so by its journal.
 
+mod backup;
 mod change_object;
 mod clock;
 mod cluster_operations;

@@ -9,6 +9,7 @@ use super::hosts::Hosts;
 use super::{PerformError, Performed};
 use crate::cluster::ExecOutput;
 use crate::download::{Cache, DownloadError, ReleaseVersion, Silent};
+use crate::node::backup::back_up;
 use crate::node::host::{HostContext, HostResult, parse, render};
 use crate::node::pod::{HostRun, NodePodError, NodePods, Repeat};
 use crate::node::{probe_host, scan};
@@ -148,6 +149,11 @@ impl Hosts for NodeHosts<'_> {
         let gap = |error: NodePodError| Gap::new(&path, error.gap_reason(), error.to_string());
         let pod = self.pods.on(node).await.map_err(gap)?;
         scan(&pod).await.map_err(gap)
+    }
+
+    async fn back_up(&self, node: &str) -> Result<Vec<u8>, PerformError> {
+        let archive = async { back_up(&self.pods.on(node).await?).await };
+        archive.await.map_err(|error| failure(&error))
     }
 
     async fn binary(

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::backup;
 use super::hosts::Hosts;
 use super::observe_pods::lingering;
 use crate::calico::names::{MANIFEST_NAMESPACE, ROOT_CA_CONFIG_MAP};
@@ -71,12 +72,13 @@ impl<'a, H: Hosts> Observer<'a, H> {
             Condition::NodeSchedulable { node, .. } => {
                 Observed { node: self.node(node).await, ..Observed::nothing(now) }
             }
-            Condition::PodsGone { pods } => {
+            Condition::PodsEnding { pods } | Condition::PodsGone { pods } => {
                 let lingering = lingering(self.cluster, pods).await;
                 Observed { lingering, ..Observed::nothing(now) }
             }
-            // Nothing makes this true yet.
-            Condition::BackedUp { .. } => Observed::nothing(now),
+            Condition::BackedUp { node, directory } => {
+                Observed { backup: backup::look(directory, node), ..Observed::nothing(now) }
+            }
         }
     }
 

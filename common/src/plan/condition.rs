@@ -98,6 +98,12 @@ pub enum Condition {
         /// The patch.
         patch: JsonPatch,
     },
+    /// Each of these pods is being deleted, or is gone. A pod is known by its uid.
+    #[serde(rename_all = "camelCase")]
+    PodsEnding {
+        /// The pods.
+        pods: Vec<PodRef>,
+    },
     /// None of these pods exists any more. A pod is known by its uid.
     #[serde(rename_all = "camelCase")]
     PodsGone {

@@ -198,6 +198,10 @@ pub fn condition(condition: &Condition) -> String {
         },
         Condition::ObjectGone { object: it, .. } => format!("{} is gone", object(it)),
         Condition::Patched { object: it, .. } => format!("{} is so changed", object(it)),
+        Condition::PodsEnding { pods } => match pods.len() {
+            1 => "1 pod ends".to_owned(),
+            many => format!("{} pods end", number(many)),
+        },
         Condition::PodsGone { pods } => match pods.len() {
             1 => "1 pod is gone".to_owned(),
             many => format!("{} pods are gone", number(many)),
@@ -235,6 +239,7 @@ pub fn awaited(condition: &Condition) -> String {
         },
         Condition::ObjectGone { object: it, .. } => format!("{} to go", object(it)),
         Condition::Patched { object: it, .. } => format!("{} to be changed", object(it)),
+        Condition::PodsEnding { pods } => format!("{} to end", counted(pods.len(), "pod")),
         Condition::PodsGone { pods } => format!("{} to go", counted(pods.len(), "pod")),
         Condition::NodeSchedulable { node, is: true } => format!("{node} to take pods again"),
         Condition::NodeSchedulable { node, is: false } => format!("{node} to be cordoned"),
@@ -262,6 +267,7 @@ pub fn met(condition: &Condition) -> String {
         }
         Condition::ObjectGone { .. } => "gone".to_owned(),
         Condition::Patched { .. } => "changed".to_owned(),
+        Condition::PodsEnding { pods } => format!("{} ending", counted(pods.len(), "pod")),
         Condition::PodsGone { pods } => format!("{} gone", counted(pods.len(), "pod")),
         Condition::NodeSchedulable { is: true, .. } => "takes pods again".to_owned(),
         Condition::NodeSchedulable { is: false, .. } => "cordoned".to_owned(),

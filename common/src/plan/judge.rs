@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use serde_json::Value;
 
-use super::lingering::pods_gone;
+use super::lingering::{pods_ending, pods_gone};
 use super::{Aim, Condition, LingeringPod};
 use crate::calico::credentials::{ClusterCredentials, Refusal, refusal};
 use crate::residue::{ResidueFacts, still_there};
@@ -136,6 +136,9 @@ pub fn judge(condition: &Condition, seen: &Observed) -> Verdict {
                 Aim::Refused(why) => Verdict::NotYet(why),
             }
         }),
+        Condition::PodsEnding { .. } => {
+            with(&seen.lingering, "no pods were looked at", |left| pods_ending(left))
+        }
         Condition::PodsGone { pods } => {
             with(&seen.lingering, "no pods were looked at", |left| pods_gone(pods.len(), left))
         }

@@ -34,6 +34,17 @@ pub(super) fn pods_gone(of: usize, left: &[LingeringPod]) -> Verdict {
     Verdict::NotYet(format!("{left} of {of} are still there: {text}"))
 }
 
+/// Whether the deletion of all pods that are left is under way.
+pub(super) fn pods_ending(left: &[LingeringPod]) -> Verdict {
+    match left.iter().find(|it| !it.is_terminating) {
+        None => Verdict::Met,
+        Some(it) => {
+            let name = format!("{}/{}", it.pod.namespace, it.pod.name);
+            Verdict::NotYet(format!("{name} is not being deleted"))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +69,13 @@ mod tests {
         left.push(pod("d", true, &[]));
         let Verdict::NotYet(text) = pods_gone(3000, &left) else { panic!() };
         assert!(text.starts_with("4 of 3,000") && text.ends_with("; and 1 more"), "{text}");
+    }
+
+    #[test]
+    fn pods_end_once_they_are_deleted() {
+        assert_eq!(pods_ending(&[pod("a", true, &[])]), Verdict::Met);
+        let left = [pod("a", true, &[]), pod("b", false, &[])];
+        let why = "shop/b is not being deleted".to_owned();
+        assert_eq!(pods_ending(&left), Verdict::NotYet(why));
     }
 }

@@ -10,6 +10,7 @@ mod model;
 mod outcome;
 mod patch;
 pub mod pods;
+pub mod purge;
 mod remedies;
 pub mod safeguards;
 

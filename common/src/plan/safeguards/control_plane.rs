@@ -37,8 +37,8 @@ fn run(situation: &Situation<'_>) -> Verdict {
     Verdict::Block(planes.iter().map(line).collect())
 }
 
-/// True for a node that runs the control plane.
-pub(in crate::plan) fn is_control_plane(node: &Node) -> bool {
+/// True for a node that is labelled as one that runs the control plane.
+pub fn is_control_plane(node: &Node) -> bool {
     LABELS.iter().any(|label| node.metadata.labels.contains_key(*label))
 }
 

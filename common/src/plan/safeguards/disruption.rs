@@ -21,7 +21,8 @@ fn evidence(situation: &Situation<'_>) -> Result<Vec<Evidence>, Gap> {
     let budgets = told(&situation.circumstances.budgets)?;
     let mut found = Vec::new();
     for node in &situation.intent.nodes {
-        for pod in movable_pods(situation.snapshot, node) {
+        let staying = movable_pods(situation.snapshot, node);
+        for pod in staying.into_iter().filter(|pod| !pod.is_terminating()) {
             let holds = budgets.iter().find(|budget| {
                 budget.status.disruptions_allowed <= 0
                     && budget.metadata.namespace == pod.metadata.namespace

@@ -73,7 +73,6 @@ fn bpf(situation: &Situation<'_>) -> Result<Vec<Evidence>, Gap> {
 mod tests {
     use super::super::FelixConfiguration;
     use super::super::fixtures::{Scene, daemon_set, forbidden, named};
-    use super::*;
     use crate::snapshot::Known;
 
     fn scene(felix: &[(&str, bool)], proxy: bool) -> Scene {

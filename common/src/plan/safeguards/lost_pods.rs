@@ -18,7 +18,8 @@ fn run(situation: &Situation<'_>) -> Verdict {
     let mut evidence = Vec::new();
     for node in &intent.nodes {
         for pod in movable_pods(snapshot, node) {
-            if pod.metadata.controller().is_none() {
+            // One that is being deleted is lost already.
+            if pod.metadata.controller().is_none() && !pod.is_terminating() {
                 evidence.push(line(node, pod, "has no controller: nothing makes it anew"));
             }
         }
@@ -26,7 +27,7 @@ fn run(situation: &Situation<'_>) -> Verdict {
             continue;
         }
         for pod in movable_pods(snapshot, node).into_iter().chain(daemon_pods(snapshot, node)) {
-            if pod.spec.volumes.iter().any(|it| it.empty_dir.is_some()) {
+            if !pod.is_terminating() && pod.spec.volumes.iter().any(|it| it.empty_dir.is_some()) {
                 evidence.push(line(node, pod, "keeps data in an emptyDir volume"));
             }
         }

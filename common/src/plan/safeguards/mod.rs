@@ -7,7 +7,7 @@ mod disruption;
 mod ebpf;
 mod enterprise;
 #[cfg(test)]
-mod fixtures;
+pub(in crate::plan) mod fixtures;
 mod lost_pods;
 mod migration;
 mod multus;
@@ -30,6 +30,7 @@ pub use circumstances::{
     Budget, Circumstances, FelixConfiguration, HelmChart, Installation, LabelSelector, NodeAgent,
     Service, excluded_affinity,
 };
+pub use control_plane::is_control_plane;
 pub use workloads::{daemon_pods, movable_pods};
 
 /// What is about to be done.

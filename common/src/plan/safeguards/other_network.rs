@@ -88,7 +88,6 @@ fn foreign(node: &str, file: &NetworkConfiguration) -> Option<Evidence> {
 #[cfg(test)]
 mod tests {
     use super::super::fixtures::{CALICO, Scene, daemon_set, forbidden};
-    use super::*;
     use crate::snapshot::Known;
 
     const OTHER: &str =

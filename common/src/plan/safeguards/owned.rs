@@ -71,7 +71,6 @@ fn marks(metadata: &Metadata) -> impl Iterator<Item = String> {
 mod tests {
     use super::super::HelmChart;
     use super::super::fixtures::{Scene, forbidden, named};
-    use super::*;
     use crate::snapshot::Known;
 
     fn marked(label: bool, key: &str, value: &str) -> Option<String> {

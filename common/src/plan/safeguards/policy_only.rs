@@ -64,7 +64,6 @@ fn node_agent<'a>(situation: &Situation<'a>) -> Option<&'a DaemonSet> {
 mod tests {
     use super::super::Installation;
     use super::super::fixtures::{Scene, forbidden, named};
-    use super::*;
     use crate::slim::{EnvironmentVariable, TemplateContainer};
     use crate::snapshot::Known;
 
