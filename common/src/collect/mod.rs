@@ -10,6 +10,7 @@
 //! [`Sink`]: crate::snapshot::Sink
 
 mod ask;
+mod circumstances;
 mod hosts;
 mod live;
 mod merge;
@@ -21,6 +22,7 @@ mod tee;
 mod tests;
 mod want;
 
+pub use circumstances::circumstances;
 pub use hosts::{HostProbes, Which};
 pub use live::{MissedHost, Outcome, collect_live, collect_with_hosts};
 pub use nodes::{ALL_NODES_LIMIT, SAMPLE};

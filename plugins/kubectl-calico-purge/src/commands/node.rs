@@ -13,6 +13,8 @@ use common::verbs::repair::{self, ChangeFlags, DryRun, Request, Stuck};
 use common::verbs::role::RoleFlags;
 use common::verbs::{Session, look, rbac};
 
+use super::all_state::{self, AllStateFlags};
+
 #[derive(Args, Clone, Debug)]
 pub(crate) struct NodeFlags {
     /// The nodes
@@ -29,6 +31,8 @@ pub(crate) struct NodeFlags {
     #[arg(long, requires = "dry_run")]
     probe: bool,
     #[command(flatten)]
+    all_state: AllStateFlags,
+    #[command(flatten)]
     change: ChangeFlags,
     #[command(flatten)]
     pods: PodFlags,
@@ -43,11 +47,22 @@ fn stale() -> Vec<Code> {
 }
 
 pub(crate) async fn run(session: &Session, flags: &NodeFlags) -> Result<Exit, Failure> {
-    if flags.role.print(session, "node", rbac::fix)? {
+    let everything = flags.all_state.is_wanted();
+    let rules = if everything { all_state::rules } else { rbac::fix };
+    if flags.role.print(session, "node", rules)? {
         return Ok(Exit::Good);
     }
     let cluster = look::connect(session).await?;
     let nodes = look::interruptible(nodes(&cluster, flags)).await??;
+    if everything {
+        let request = all_state::Request {
+            nodes: &nodes,
+            flags: &flags.all_state,
+            change: flags.change,
+            pods: &flags.pods,
+        };
+        return all_state::run(session, &cluster, &request).await;
+    }
     let hosts = Which::Listed(nodes.clone());
     // A dry run makes no pod unless it is told to.
     let looks_at_hosts = flags.probe || flags.change.dry_run == DryRun::None;
