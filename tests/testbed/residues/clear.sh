@@ -40,6 +40,14 @@ done
 nft list tables | grep -v -E '^table ip6? (filter|nat|mangle|raw)$' | while read -r _ family name; do
   nft delete table "$family" "$name"
 done
+# Tables and their own chains come into being by the first rule, and stay: they are to be there before and after.
+for program in iptables-nft ip6tables-nft iptables-legacy ip6tables-legacy; do
+  for place in filter:INPUT filter:FORWARD filter:OUTPUT nat:PREROUTING nat:INPUT nat:OUTPUT nat:POSTROUTING raw:PREROUTING raw:OUTPUT \
+    mangle:PREROUTING mangle:INPUT mangle:FORWARD mangle:OUTPUT mangle:POSTROUTING; do
+    "$program" -w -t "${place%:*}" -A "${place#*:}" -m mark --mark 0x7e57
+    "$program" -w -t "${place%:*}" -D "${place#*:}" -m mark --mark 0x7e57
+  done
+done
 ipset destroy
 find /sys/fs/bpf -mindepth 1 -type f ! -name '*.debug' -delete
 find /sys/fs/bpf -mindepth 1 -depth -type d -exec rmdir {} +
