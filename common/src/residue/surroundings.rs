@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::calico::veth;
 use crate::plan::RulesBackend;
 use crate::slim::{DaemonSet, Node, Pod};
-use crate::snapshot::{Gap, GapReason, Known, Snapshot};
+use crate::snapshot::{Coverage, Gap, GapReason, Known, Snapshot};
 
 /// What is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,10 @@ pub fn lives_on(snapshot: &Snapshot, node: &str) -> Known<bool> {
     {
         return Known::Known(true);
     }
-    if !snapshot.pods.is_whole() || !snapshot.daemon_sets.is_whole() {
+    // DaemonSets are asked for by the label of calico-node: all of those that count are in the answer.
+    let sets = &snapshot.daemon_sets;
+    let sets_are_seen = sets.gap.is_none() && sets.coverage != Coverage::None;
+    if !snapshot.pods.is_whole() || !sets_are_seen {
         let gap = snapshot.pods.gap.clone().or_else(|| snapshot.daemon_sets.gap.clone());
         return gap.map_or_else(|| unknown("pods and DaemonSets"), Known::Unknown);
     }

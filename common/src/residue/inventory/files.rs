@@ -205,6 +205,12 @@ fn tree(taking: &mut Taking<'_>, entry: &PathEntry) {
         taking.kept(kind, &entry.path, what(entry), "Calico makes something else of that name");
         return;
     }
+    let has_pods = taking.surroundings.pod_links.known().is_some_and(|links| !links.is_empty());
+    if is_answer && has_pods {
+        let why = "a pod of the node may need it to be torn down";
+        taking.kept(kind, &entry.path, what(entry), why);
+        return;
+    }
     if entry.path.contains(NETWORK)
         && let Some(user) = other_user(taking)
     {
