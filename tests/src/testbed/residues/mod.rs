@@ -21,6 +21,12 @@ const WITHOUT_CALICO: &str = "testbed/without-calico";
 const FOLDER: &str = "/run/testbed/residues";
 /// Is there from the first seeding to the last clearing.
 const MARKER: &str = "/run/testbed/residues-seeded";
+/// Nodes of a machine with cgroup v1 have no cgroup v2 mounted, where hosts with systemd have one. Without it nobody can say
+/// which programs are attached to cgroups, and no scan is complete.
+const CGROUPS: &str = "/run/testbed/cgroup2";
+const MOUNT: &str =
+    r#"grep -q " cgroup2 " /proc/mounts || { mkdir -p "$1" && mount -t cgroup2 cgroup2 "$1"; }"#;
+const UNMOUNT: &str = r#"! grep -q " $1 " /proc/mounts || umount "$1""#;
 const WORDS: &str = include_str!("../../../testbed/residues/words.sh");
 const CLEAR: &str = include_str!("../../../testbed/residues/clear.sh");
 /// Files of rules, for `rules`.
@@ -82,6 +88,7 @@ impl Testbed {
         self.wait_spread()?;
         clear(node)?;
         self.forget_calico(node)?;
+        node.script(MOUNT, &[CGROUPS])?;
         Ok(abandoned)
     }
 
@@ -106,6 +113,7 @@ impl Testbed {
             return Ok(());
         }
         clear(node)?;
+        node.script(UNMOUNT, &[CGROUPS])?;
         self.forget_calico(node)?;
         self.kubectl(&["label", "node", node.name(), &format!("{WITHOUT_CALICO}-")])?;
         node.remove(MARKER)
