@@ -31,14 +31,9 @@ pub fn steps(found: &Inventory, host: &Host<'_>) -> Vec<Step> {
     if let Some(directory) = host.backup.filter(|_| !removals.is_empty()) {
         all.push(backed_up(host, directory));
     }
-    let mut waiting: Vec<ResidueId> = Vec::new();
-    for (index, one) in removals.iter().enumerate() {
-        waiting.extend(one.residues.iter().cloned());
-        // What goes in several pieces of the same kind is looked at once, after the last of them.
-        let is_last = removals.get(index + 1).is_none_or(|next| kind(next) != kind(one));
-        let ids = if is_last { std::mem::take(&mut waiting) } else { Vec::new() };
-        all.push(on_host(host, index, one, &ids));
-    }
+    // Each step says how it is verified: the executor begins none that does not.
+    let on_hosts = removals.iter().enumerate();
+    all.extend(on_hosts.map(|(index, one)| on_host(host, index, one, &one.residues)));
     if let Some((node, patches)) = changes {
         all.extend(patches.iter().map(|patch| at_object(host, node, patch)));
     }
