@@ -6,10 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::sandboxes_of;
 use crate::calico::names::OURS;
+use crate::calico::veth;
 use crate::checks::Context;
 use crate::findings::{Cause, Code, Evidence, Finding, Findings, Severity, Subject, SubjectKind};
 use crate::plan::RemedyName;
-use crate::snapshot::{HostFacts, Sandbox};
+use crate::snapshot::{HostFacts, Link, Sandbox};
 
 const CODE: Code = Code("CAL-POD-003");
 
@@ -29,7 +30,9 @@ check! {
     ///
     /// ## How sure
     /// Certain. It needs a look at the host (`check --probe`), and all pods of the cluster. Static pods are known by
-    /// their manifest's hash, sandboxes younger than two minutes are left alone, and so are this tool's own.
+    /// their manifest's hash, sandboxes younger than two minutes are left alone, and so are this tool's own. A sandbox
+    /// that has stopped, and whose interface `cali…` is gone, holds nothing any more: the kubelet forgets it within a
+    /// few minutes, and it is not reported.
     ///
     /// ## What it looks like
     /// `crictl pods` lists `web-1 shop NotReady`, and `kubectl get pod -n shop web-1` says NotFound
@@ -85,7 +88,16 @@ fn is_orphan(
         && !sandbox.uid.is_empty()
         && !is_static
         && sandbox.managed_by != OURS
+        && !is_only_a_record(host, sandbox)
         && age(context, host, sandbox).is_some_and(|age| age >= PATIENCE)
+}
+
+/// What is left of a pod that was torn down: its processes and its interface are gone. Without a list of interfaces nobody
+/// can tell, and a sandbox that cannot be torn down keeps its own.
+fn is_only_a_record(host: &HostFacts, sandbox: &Sandbox) -> bool {
+    let name = veth::of_pod(&sandbox.namespace, &sandbox.name);
+    let has_no_link = |links: &Vec<Link>| !links.iter().any(|link| link.name == name);
+    !sandbox.ready && host.links.known().is_some_and(has_no_link)
 }
 
 /// How long the sandbox had been there when the pods were listed: a pod made later is missing from the list.

@@ -90,12 +90,11 @@ fn archive(printed: &[u8]) -> Result<Vec<u8>, BackupError> {
                 line => encoded.push_str(line.trim()),
             }
         }
-        match head.why_left_out() {
-            Some(why) => left_out.push_str(&format!("{}: {why}\n", head.path)),
-            None => {
-                let content = head.decode(&encoded).ok_or_else(|| odd(line))?;
-                found.push((head.path, content));
-            }
+        if let Some(why) = head.why_left_out() {
+            left_out.push_str(&format!("{}: {why}\n", head.path));
+        } else {
+            let content = head.decode(&encoded).ok_or_else(|| odd(line))?;
+            found.push((head.path, content));
         }
     }
     found.push((LEFT_OUT.to_owned(), left_out.into_bytes()));

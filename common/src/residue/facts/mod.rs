@@ -103,7 +103,7 @@ impl ResidueFacts {
                 (RulesBackend::Legacy, IpFamily::V4) => Feature::IpTables,
                 (RulesBackend::Legacy, IpFamily::V6) => Feature::Ip6Tables,
             };
-            (backend, family, reader.of_program(&id, feature).map(|text| iptables::parse(text)))
+            (backend, family, reader.of_program(&id, feature).map(iptables::parse))
         };
         let of_families = [IpFamily::V4, IpFamily::V6];
         let links = reader.json("ip-link", link::parse);

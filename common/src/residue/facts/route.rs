@@ -110,7 +110,7 @@ fn destination(family: IpFamily, word: &str) -> Option<IpNet> {
     fits.then_some(net)
 }
 
-/// Every line that is a rule: `99:	not from all fwmark 0x100000/0x100000 lookup 1`.
+/// Every line that is a rule: `99: not from all fwmark 0x100000/0x100000 lookup 1`.
 pub(super) fn rules(text: &str) -> Vec<RoutingRule> {
     let mut rules: Vec<RoutingRule> = text.lines().filter_map(rule).collect();
     rules.sort();

@@ -101,7 +101,8 @@ fn is_of_hook(name: &str) -> bool {
 /// `calic89e26c778a_ingress`, `vxlan.calico_egress`
 fn is_of_calicos_link(name: &str) -> bool {
     let link = name.rsplit_once('_').map_or(name, |(link, _)| link);
-    crate::calico::veth::is_one(link) || link.ends_with(".cali") || link.ends_with(".calico")
+    let ends = |end| link.strip_suffix(end).is_some();
+    crate::calico::veth::is_one(link) || ends(".cali") || ends(".calico")
 }
 
 fn one(taking: &mut Taking<'_>, path: &str, whose: Whose, what: String) {

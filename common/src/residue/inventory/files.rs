@@ -196,7 +196,7 @@ fn file(taking: &mut Taking<'_>, entry: &PathEntry, why: &str) {
 fn tree(taking: &mut Taking<'_>, entry: &PathEntry) {
     let is_answer = entry.path.contains("/results/");
     let kind = if is_answer { ResidueKind::File } else { ResidueKind::Directory };
-    let expected = match (is_answer, entry.path.ends_with(".sock")) {
+    let expected = match (is_answer, entry.path.strip_suffix(".sock").is_some()) {
         (true, _) => '-',
         (_, true) => 's',
         _ => 'd',

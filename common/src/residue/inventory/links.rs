@@ -78,7 +78,7 @@ fn is_bandwidth(name: &str) -> bool {
 fn looks_like_one(name: &str) -> bool {
     name.starts_with("cali")
         || name.contains("calico")
-        || name.ends_with(".cali")
+        || name.strip_suffix(".cali").is_some()
         || name.starts_with(BANDWIDTH)
 }
 

@@ -16,6 +16,8 @@ const HISTORIC_CHAINS: [&str; 7] =
     ["califw-", "calitw-", "califh-", "calith-", "calipi-", "calipo-", "felix-"];
 /// Beginning of the comment of each of Felix's rules; its hash follows.
 const COMMENT: &str = "cali:";
+/// Characters of that hash (felix/generictables/rules.go: `HashLength`).
+const HASH_LENGTH: usize = 16;
 /// Ipset of historic rules in chain POSTROUTING.
 const HISTORIC_SET: &str = "felix-masq-ipam-pools";
 /// Another of these, word for word: for packets that the host itself sends into the tunnel.
@@ -71,9 +73,17 @@ fn is_historic_chain(name: &str) -> bool {
     HISTORIC_CHAINS.iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// `cali:wUHhoiAYhphO9Mso`: a person who writes such a comment writes something else behind the colon.
+fn is_hash_of_felix(comment: &str) -> bool {
+    comment.strip_prefix(COMMENT).is_some_and(|hash| {
+        hash.len() == HASH_LENGTH
+            && hash.bytes().all(|it| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_'))
+    })
+}
+
 /// A rule of Felix's in a chain that is not.
 fn is_own_rule(rule: &SavedRule) -> bool {
-    rule.comments.iter().any(|it| it.starts_with(COMMENT))
+    rule.comments.iter().any(|it| is_hash_of_felix(it))
         || is_historic_chain(&rule.target)
         || rule.ip_sets.iter().any(|it| it == HISTORIC_SET)
         || (rule.chain == "POSTROUTING" && rule.text == HISTORIC_MASQUERADE)
@@ -229,14 +239,13 @@ fn ip_sets(taking: &mut Taking<'_>, references: &References) {
             )),
             Some(_) => None,
         };
-        match why {
-            Some(why) => taking.kept(ResidueKind::IpSet, &set.name, what, why),
-            None => {
-                let excerpt =
-                    "the name is that of a set of Felix's, and only Felix's rules refer to it";
-                let seen = Seen { what, source: "ipset list -terse", excerpt };
-                taking.residue(ResidueKind::IpSet, &set.name, seen, Means::IpSet(set.name.clone()));
-            }
+        if let Some(why) = why {
+            taking.kept(ResidueKind::IpSet, &set.name, what, why)
+        } else {
+            let excerpt =
+                "the name is that of a set of Felix's, and only Felix's rules refer to it";
+            let seen = Seen { what, source: "ipset list -terse", excerpt };
+            taking.residue(ResidueKind::IpSet, &set.name, seen, Means::IpSet(set.name.clone()));
         }
     }
 }

@@ -98,7 +98,7 @@ fn one(
 
 /// Through an interface of a pod or a tunnel that stays: so does the route.
 fn goes_elsewhere(route: &HostRoute) -> bool {
-    route.devices.iter().any(|it| it.starts_with("cali") || it.ends_with(".cali"))
+    route.devices.iter().any(|it| it.starts_with("cali") || it.strip_suffix(".cali").is_some())
 }
 
 fn holds(pool: &IpNet, destination: &IpNet) -> bool {
