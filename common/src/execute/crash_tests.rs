@@ -4,7 +4,7 @@ use super::journal::{supersede, unfinished_runs};
 use super::lease::Tenure;
 use super::simulation::{Simulation, journal_of, once_given_up};
 use super::{Clock, Consent, Executor, Silent, StopSwitch};
-use crate::plan::{Outcome, RunResult};
+use crate::plan::{Outcome, Plan, RunResult};
 
 /// Runs what is to be done now; none when the process died.
 async fn run(world: &mut Simulation, id: u64, directory: &std::path::Path) -> Option<Outcome> {
@@ -51,6 +51,12 @@ async fn whenever_it_dies_the_next_run_finishes_the_work() {
         // Converging means: each node exactly once, over both runs.
         assert!(world.nodes.lock().unwrap().values().all(|node| node.restarts == 1));
 
+        assert!(cut_off[0].is_same_work(&world.plan(2)));
+        let other = Plan { made_by: "simulation flood".into(), ..world.plan(2) };
+        assert!(
+            !cut_off[0].is_same_work(&other),
+            "the next run of other work does not take its place"
+        );
         supersede(&cut_off[0], &outcome.plan, world.now()).unwrap();
         assert_eq!(unfinished_runs(directory, "cluster-1").unwrap(), []);
     }

@@ -52,8 +52,12 @@ mod tests {
     use super::*;
     use crate::plan::{Expected, HostOperation};
 
+    /// SHA-256 of `x`.
+    const X: &str = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
+
     fn removal(title: &str, path: &str) -> Removal {
-        let operation = HostOperation::RemoveFile { path: path.into(), expected: Expected::Any };
+        let expected = Expected::Sha256(X.into());
+        let operation = HostOperation::RemoveFile { path: path.into(), expected };
         Removal { title: title.into(), operation, residues: Vec::new() }
     }
 

@@ -61,7 +61,7 @@ pub struct Target {
 pub struct Plan {
     /// Identity of the plan and of the run.
     pub id: PlanId,
-    /// Program and version.
+    /// Program, version and verb: `kubectl-calico-doctor/0.1.0 fix`.
     pub made_by: String,
     /// The cluster.
     pub target: Target,

@@ -195,6 +195,22 @@ fn a_foreign_rule_that_jumps_into_calicos_chain_blocks_its_table() {
 }
 
 #[test]
+fn a_comment_that_only_begins_as_felixs_is_a_persons() {
+    for (comment, is_felixs) in [
+        ("cali:wUHhoiAYhphO9Mso", true),
+        ("cali:note for the night shift", false),
+        ("cali:wUHhoiAYhphO9Ms", false),
+        ("cali:wUHhoiAYhphO9Mso!", false),
+    ] {
+        let line = format!("-A INPUT -s 192.0.2.7/32 -m comment --comment \"{comment}\" -j ACCEPT");
+        let text = and(SEEDED, "rules.nft.v4", "-A FORWARD", &line);
+        let before = inventory(SEEDED, &around(Scope::NotInstalled)).residues.len();
+        let found = inventory(&text, &around(Scope::NotInstalled)).residues.len();
+        assert_eq!(found - before, usize::from(is_felixs), "{comment}");
+    }
+}
+
+#[test]
 fn a_set_that_others_refer_to_is_kept() {
     let start = SEEDED.find("Name: cali40this-host").unwrap();
     let at = start + SEEDED[start..].find("References: ").unwrap();

@@ -118,8 +118,13 @@ pub(super) fn unfinished_runs(
         return Err(Failure::new(Kind::Refused, what).hint("wait for it to end, then try again"));
     }
     for run in &runs {
+        let next = if run.is_same_work(plan) {
+            "This one plans from what the cluster shows now.".to_owned()
+        } else {
+            format!("It was other work ({}): {} resume {}", run.made_by, session.program, run.plan)
+        };
         session.printer.talk(&format!(
-            "Run {} on this cluster was cut off ({} of {} steps done). This one plans from what the cluster shows now.",
+            "Run {} on this cluster was cut off ({} of {} steps done). {next}",
             run.plan, run.finished, run.steps
         ));
     }
@@ -128,7 +133,7 @@ pub(super) fn unfinished_runs(
 
 /// Notes in the journals of runs that were cut off that this one took their place.
 pub(super) fn supersede(session: &Session, unfinished: &[UnfinishedRun], plan: &Plan) {
-    for run in unfinished {
+    for run in unfinished.iter().filter(|run| run.is_same_work(plan)) {
         if let Err(error) = journal::supersede(run, &plan.id, jiff::Timestamp::now()) {
             session.printer.talk(&format!("warning: {error}"));
         }

@@ -29,9 +29,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// Plugin and version, as plans and bundles name who made them.
+    /// Plugin and version, as bundles name who made them.
     pub fn made_by(&self) -> String {
         format!("{}/{}", self.plugin, self.version)
+    }
+
+    /// The same with the verb behind, as plans name it: `kubectl-calico-purge/0.1.0 pods`.
+    pub fn made_by_verb(&self, verb: &str) -> String {
+        format!("{} {verb}", self.made_by())
     }
 
     /// How this user calls `calico-doctor`, which has verbs that the other plugins lack.

@@ -8,13 +8,15 @@ use jiff::Timestamp;
 
 use super::reader::{read, sound_length};
 use super::{Entry, JournalError, append};
-use crate::plan::{PlanId, StepState};
+use crate::plan::{Plan, PlanId, StepState};
 
 /// A run whose journal has no end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnfinishedRun {
     /// Its plan.
     pub plan: PlanId,
+    /// Program, version and verb that made it.
+    pub made_by: String,
     /// Its journal.
     pub path: PathBuf,
     /// When the cluster was looked at for it.
@@ -27,6 +29,18 @@ pub struct UnfinishedRun {
     pub in_doubt: Vec<String>,
     /// True while its process is alive: it was not cut off, it goes on.
     pub running: bool,
+}
+
+impl UnfinishedRun {
+    /// True when a plan is for the same work, so that it takes this run's place once it is done: the same verb of the same
+    /// program, whatever its version. A flood of pods that was removed says nothing of a node that was half cleared.
+    pub fn is_same_work(&self, plan: &Plan) -> bool {
+        fn work(made_by: &str) -> (&str, &str) {
+            let (program, verb) = made_by.split_once(' ').unwrap_or((made_by, "fix"));
+            (program.split_once('/').map_or(program, |(name, _)| name), verb)
+        }
+        work(&self.made_by) == work(&plan.made_by)
+    }
 }
 
 /// Runs on the cluster with this uid that did not end by themselves, oldest first. No directory, no runs. A journal
@@ -80,6 +94,7 @@ fn unfinished(
     let steps = &recorded.plan.steps;
     Ok(Some(UnfinishedRun {
         plan: recorded.plan.id.clone(),
+        made_by: recorded.plan.made_by.clone(),
         path: path.to_owned(),
         taken: recorded.plan.taken,
         finished: recorded.states.values().filter(finished).count(),

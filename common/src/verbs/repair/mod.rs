@@ -203,7 +203,7 @@ fn make_plan(
     request: &Request<'_>,
 ) -> Plan {
     let (only, nodes) = (request.only, request.nodes);
-    let made_by = session.made_by();
+    let made_by = session.made_by_verb(request.verb);
     let order = Order { id, made_by: &made_by, target, only, nodes };
     plan_for(order, &look.snapshot, &request.stuck.treated(&look.diagnosis))
 }

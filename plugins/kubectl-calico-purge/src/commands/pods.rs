@@ -65,7 +65,7 @@ pub(crate) async fn run(session: &Session, flags: &PodsFlags) -> Result<Exit, Fa
     let target = look::interruptible(target(&cluster)).await??;
     let order = PodOrder {
         id: new_plan_id(),
-        made_by: session.made_by(),
+        made_by: session.made_by_verb("pods"),
         target,
         taken: cluster.now(),
         max_parallel: flags.max_parallel,

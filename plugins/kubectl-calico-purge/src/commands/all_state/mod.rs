@@ -104,7 +104,7 @@ pub(crate) async fn run(
         let unseen: Vec<_> = request.nodes.iter().map(|node| (node.clone(), None)).collect();
         let target = repair::target(cluster, &look).await?;
         let backup = backup_directory(request, &run.0)?;
-        let made_by = session.made_by();
+        let made_by = session.made_by_verb("node --all-state");
         let plan = plan_all_state(&Leaving {
             run: &run,
             made_by: &made_by,
@@ -168,7 +168,7 @@ async fn plan(
     let target = repair::target(cluster, look).await?;
     let backup = backup_directory(request, &run.0)?;
     let nodes: Vec<_> = found.iter().map(|(node, it)| (node.clone(), Some(it.clone()))).collect();
-    let made_by = session.made_by();
+    let made_by = session.made_by_verb("node --all-state");
     Ok(plan_all_state(&Leaving {
         run: &run,
         made_by: &made_by,

@@ -101,7 +101,7 @@ async fn plan(
     };
     let mut plan = Plan {
         id,
-        made_by: session.made_by(),
+        made_by: session.made_by_verb("leftovers"),
         taken: look.snapshot.taken,
         steps: Vec::new(),
         max_failures: 1,
