@@ -13,9 +13,13 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// What is there after a removal and was not before the seeding: directories that others use as well, and namespaces that
 /// no sandbox has, which are no network state.
-const STAYS: [&str; 6] = [
+const STAYS: [&str; 10] = [
     "files + /etc/calico d",
+    "files + /var/lib/cni d",
+    "files + /var/lib/cni/cache d",
+    "files + /var/lib/cni/cache/results d",
     "files + /var/lib/cni/networks d",
+    "files + /var/lib/cni/results d",
     "mounts + /netns /run/netns tmpfs",
     "network-namespaces + cni-",
     "pins + /sys/fs/bpf/tc d",

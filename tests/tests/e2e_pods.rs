@@ -86,8 +86,8 @@ fn uid(object: &Value) -> String {
 
 const WRITE: Write<'static> = Write { field_manager: "e2e", dry_run: false };
 
-/// A pod that nobody schedules, with this status. Its owner gets it only when it has ended: its controller would delete it
-/// while it could still run.
+/// A pod that nobody schedules, with this status. It gets its owner, and the labels that owners look for, only when it has
+/// ended: a controller takes over pods with its labels, and would delete one that could still run.
 async fn make_pod(
     cluster: &Cluster,
     namespace: &str,
@@ -97,7 +97,7 @@ async fn make_pod(
 ) -> Result<PodRef, String> {
     let pod = object("", "pods", namespace, name);
     let body = json!({
-        "metadata": { "name": name, "namespace": namespace, "labels": { "app": "flood" } },
+        "metadata": { "name": name, "namespace": namespace },
         "spec": {
             "schedulerName": "nobody",
             "terminationGracePeriodSeconds": 0,
@@ -109,7 +109,10 @@ async fn make_pod(
     let status = json!({ "status": status });
     cluster.patch_part(&pod, Some("status"), Patch::Merge(&status), WRITE).await.map_err(said)?;
     if let Some(owner) = owner {
-        let owned = json!({ "metadata": { "ownerReferences": [owner] } });
+        let owned = json!({ "metadata": {
+            "labels": { "app": "flood" },
+            "ownerReferences": [owner],
+        } });
         cluster.patch(&pod, Patch::Merge(&owned), WRITE).await.map_err(said)?;
     }
     Ok(PodRef { namespace: namespace.into(), name: name.into(), uid: uid(&made) })
@@ -338,7 +341,7 @@ fn objects_are_changed_back_and_forth_and_races_are_run_again() -> Done {
     let node = object("", "nodes", "", &name);
     let found = api.runtime.block_on(cluster.get_json(&node))?.ok_or("no such node")?;
     let uid = uid(&found);
-    let annotation = pointer(&["metadata", "annotations", "e2e.example.org/a~b"]);
+    let annotation = pointer(&["metadata", "annotations", "e2e.example.org/a.b"]);
     let there = JsonPatch::default().change("/spec/unschedulable", None, Some(json!(true))).change(
         &annotation,
         None,
