@@ -31,7 +31,7 @@ struct Scene<'a> {
     testbed: &'a Testbed,
     purge: Plugin,
     abandoned: Abandoned<'a>,
-    _proxy: Fault,
+    held_proxy: Fault,
 }
 
 /// What a scan said.
@@ -47,7 +47,7 @@ impl<'a> Scene<'a> {
         let abandoned = testbed.abandon(node)?;
         // It would write its rules anew every 30 s, and dumps would differ.
         let proxy = testbed.stop_service(node, Service::KubeProxy)?;
-        Ok(Self { testbed, purge: Plugin::purge(testbed)?, abandoned, _proxy: proxy })
+        Ok(Self { testbed, purge: Plugin::purge(testbed)?, abandoned, held_proxy: proxy })
     }
 
     fn node(&self) -> &Node {
@@ -87,7 +87,7 @@ impl<'a> Scene<'a> {
     /// Calico comes back, and nothing of ours is anywhere.
     fn end(self) -> Result<(), Error> {
         let testbed = self.testbed;
-        drop(self._proxy);
+        drop(self.held_proxy);
         self.abandoned.end()?;
         testbed.wait_ready()?;
         nothing_of_ours(testbed)

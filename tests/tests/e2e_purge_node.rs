@@ -185,7 +185,9 @@ fn control(
 ) -> Result<(), Error> {
     let made = pods_of_ours(testbed)?;
     let ran = purge.run(&["node", NODE, "--dry-run"])?;
-    demand(ran.code == 0, "a dry run prints the plan", &ran)?;
+    // Without a look at the host some can only be told to need one.
+    let is_told = ran.code == 3 && ran.stdout.contains("seen from the host only; --probe");
+    demand(ran.code == 0 || is_told, "a dry run prints the plan", &ran)?;
     demand(pods_of_ours(testbed)? == made, "a dry run makes no pod", &ran)?;
     let failed = wait_every("the control to fail", CONTROL, Duration::from_secs(3), || {
         wedged.is_free_now(testbed).map_err(|error| error.to_string())

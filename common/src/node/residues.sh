@@ -297,8 +297,9 @@ filters() {
 # Programs that are attached to cgroups; only Calico's are printed.
 cgroup_programs() {
     if [ -z "$(sed -n '/^[^ ]* [^ ]* cgroup2 /{p;q;}' "$root/proc/self/mounts")" ]; then
-        printf 'no cgroup2 is mounted, through which they could be seen\n'
-        return 127
+        # Hosts with cgroup v1 have it mounted nowhere: what is loaded for a cgroup tells whether there is anything.
+        filtered ' cgroup_[a-z_0-9]* *name cali' '^this host' -- bpftool prog show
+        return
     fi
     filtered calico_ cali_ '^this host' -- bpftool cgroup tree
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Doctor;
+use super::{Doctor, Plugin};
 use crate::testbed::{Error, Node, wait_every};
 
 /// The configuration that stands in front of all others while sandboxes are freed whose CNI DEL cannot succeed.
@@ -84,24 +84,29 @@ pub fn journals(state: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// A run of `fix --yes` that goes on in the background.
+/// A run of a plugin that goes on in the background.
 #[derive(Debug)]
 pub struct Running<'a> {
-    doctor: &'a Doctor,
+    plugin: &'a Plugin,
     child: Child,
     known: Vec<PathBuf>,
 }
 
 impl<'a> Running<'a> {
-    /// Starts one.
+    /// Starts `fix --yes`.
     pub fn fix(doctor: &'a Doctor) -> Result<Self, Error> {
         Self::fix_codes(doctor, &[])
     }
 
     /// The same for findings with these codes.
     pub fn fix_codes(doctor: &'a Doctor, codes: &[&str]) -> Result<Self, Error> {
-        let known = journals(doctor.state());
-        Ok(Self { doctor, child: doctor.spawn(&[&["fix", "--yes"], codes].concat())?, known })
+        Self::start(doctor, &[&["fix", "--yes"], codes].concat())
+    }
+
+    /// Starts a plugin with these words.
+    pub fn start(plugin: &'a Plugin, words: &[&str]) -> Result<Self, Error> {
+        let known = journals(plugin.state());
+        Ok(Self { plugin, child: plugin.spawn(words)?, known })
     }
 
     /// Its process.
@@ -111,7 +116,7 @@ impl<'a> Running<'a> {
 
     /// What its journal tells now.
     pub fn journal(&self) -> Journal {
-        Journal::newest(self.doctor.state(), &self.known)
+        Journal::newest(self.plugin.state(), &self.known)
     }
 
     /// Waits for a point. A run that ended before it is an error.

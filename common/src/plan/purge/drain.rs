@@ -46,7 +46,7 @@ pub(super) fn cordon(case: &Case<'_>) -> Option<Step> {
         return None;
     }
     let (cordon, annotation) = paths();
-    let before = case.node.spec.unschedulable.then(|| json!(true));
+    let before = case.node.spec.unschedulable.then_some(json!(true));
     let noted = case.node.metadata.annotations.get(CORDONED_ANNOTATION).map(|it| json!(it));
     let patch = JsonPatch::default().change(&cordon, before, Some(json!(true))).change(
         &annotation,

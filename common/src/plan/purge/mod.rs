@@ -5,7 +5,8 @@ mod drain;
 mod exclusion;
 mod host;
 mod order;
-#[cfg(all(test, feature = "live"))]
+#[cfg(test)]
+#[cfg(feature = "live")]
 mod tests;
 
 use crate::findings::Evidence;

@@ -116,7 +116,7 @@ fn the_order_wedges_no_pod() {
         ]
     );
     for (before, step) in plan.steps.iter().zip(&plan.steps[1..]) {
-        assert_eq!(step.after, [before.id.clone()]);
+        assert_eq!(step.after, std::slice::from_ref(&before.id));
         assert_eq!(step.node.as_deref(), Some("node2"));
     }
     // Only pods with a network of their own are touched.

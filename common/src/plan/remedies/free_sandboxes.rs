@@ -12,7 +12,7 @@ use super::need::Need;
 use crate::findings::SubjectKind;
 use crate::plan::{Condition, HostOperation, SandboxRef, Step};
 use crate::slim::Pod;
-use crate::snapshot::{Known, Sandbox, Snapshot};
+use crate::snapshot::{Known, Sandbox, Snapshot, Vantage};
 
 pub(super) fn steps(case: &Case<'_>, need: &Need<'_>) -> Result<Vec<Step>, String> {
     kubelet_answers(case.snapshot, need.node)?;
@@ -49,6 +49,9 @@ fn sandboxes(snapshot: &Snapshot, need: &Need<'_>) -> Result<Vec<SandboxRef>, St
     let listed = match &host.sandboxes {
         Known::Known(listed) => listed,
         Known::Absent => return Err("the runtime lists no sandboxes".to_owned()),
+        Known::Unknown(_) if host.vantage == Vantage::CalicoNode => {
+            return Err("sandboxes are seen from the host only; --probe looks there".to_owned());
+        }
         Known::Unknown(gap) => return Err(format!("its sandboxes are not known: {}", gap.detail)),
     };
     if !snapshot.pods.is_whole() {

@@ -31,7 +31,7 @@ fn run(situation: &Situation<'_>) -> Verdict {
         };
     }
     let line = |node: &&Node| {
-        let fate = if !stays(node) { "is to be taken off the network" } else { "is not Ready" };
+        let fate = if stays(node) { "is not Ready" } else { "is to be taken off the network" };
         Evidence::new(format!("control-plane node {}", node.metadata.name), fate)
     };
     Verdict::Block(planes.iter().map(line).collect())

@@ -136,10 +136,7 @@ fn blocked_by(evidence: Vec<Evidence>) -> Verdict {
 }
 
 /// The value to judge by. What was looked for and is not there is like none at all.
-fn told<T: Default>(fact: &Known<T>) -> Result<std::borrow::Cow<'_, T>, Gap>
-where
-    T: Clone,
-{
+fn told<T: Clone + Default>(fact: &Known<T>) -> Result<std::borrow::Cow<'_, T>, Gap> {
     match fact {
         Known::Known(value) => Ok(std::borrow::Cow::Borrowed(value)),
         Known::Absent => Ok(std::borrow::Cow::Owned(T::default())),

@@ -240,7 +240,7 @@ fn ip_sets(taking: &mut Taking<'_>, references: &References) {
             Some(_) => None,
         };
         if let Some(why) = why {
-            taking.kept(ResidueKind::IpSet, &set.name, what, why)
+            taking.kept(ResidueKind::IpSet, &set.name, what, why);
         } else {
             let excerpt =
                 "the name is that of a set of Felix's, and only Felix's rules refer to it";

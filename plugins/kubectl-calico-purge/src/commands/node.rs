@@ -61,7 +61,7 @@ pub(crate) async fn run(session: &Session, flags: &NodeFlags) -> Result<Exit, Fa
             change: flags.change,
             pods: &flags.pods,
         };
-        return all_state::run(session, &cluster, &request).await;
+        return Box::pin(all_state::run(session, &cluster, &request)).await;
     }
     let hosts = Which::Listed(nodes.clone());
     // A dry run makes no pod unless it is told to.

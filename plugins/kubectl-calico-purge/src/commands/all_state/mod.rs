@@ -95,7 +95,8 @@ pub(crate) async fn run(
         look.print(session, exit)?;
         return Ok(exit);
     }
-    let around = look::interruptible(circumstances(cluster, &look.snapshot)).await?;
+    let asking = Box::pin(circumstances(cluster, &look.snapshot));
+    let around = look::interruptible(asking).await?;
     let dry = request.change.dry_run != DryRun::None;
     // What only a host tells is judged once it was looked at; a dry run makes no pod for that.
     guarded::check(session, cluster, request, (&look.snapshot, &around), dry)?;
@@ -136,7 +137,8 @@ async fn on_hosts(
     announce(session, pods, &which);
     let hosts = HostProbes { pods: pods.clone(), which, keep: true };
     let look = look::at_cluster_and_hosts(session, cluster, Some(&hosts)).await?;
-    let around = look::interruptible(circumstances(cluster, &look.snapshot)).await?;
+    let asking = Box::pin(circumstances(cluster, &look.snapshot));
+    let around = look::interruptible(asking).await?;
     guarded::check(session, cluster, request, (&look.snapshot, &around), true)?;
     let found = look::interruptible(scan::all(session, pods, &look.snapshot, request)).await??;
     let plan = plan(session, cluster, request, pods, (&look, &around, &found)).await?;
