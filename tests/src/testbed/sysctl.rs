@@ -12,7 +12,8 @@ use std::time::Duration;
 const PROC_SYS: &str = "/proc/sys";
 
 /// What kubelet sets when it starts (`protectKernelDefaults: false`), and forwarding, which a CNI plugin may switch on.
-const SETTINGS: [&str; 7] = [
+const SETTINGS: [&str; 8] = [
+    INSTANCES,
     "vm/overcommit_memory",
     "vm/panic_on_oom",
     "kernel/panic",
@@ -21,6 +22,12 @@ const SETTINGS: [&str; 7] = [
     "kernel/keys/root_maxbytes",
     "net/ipv4/ip_forward",
 ];
+
+/// How many inotify instances a user may have. A testbed takes some 30, and the usual limit is 128: beyond it containerd and
+/// kubelet do not start, and say so only in their logs.
+const INSTANCES: &str = "fs/inotify/max_user_instances";
+/// Enough for as many testbeds as fit into any machine.
+const ENOUGH_INSTANCES: u32 = 4096;
 
 /// The present values.
 pub(crate) fn now() -> BTreeMap<String, String> {
@@ -35,9 +42,21 @@ fn present(kernel: &Path) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Notes the present values, unless another testbed or an earlier start has done so already.
+/// Notes the present values, unless another testbed or an earlier start has done so already, and makes room for what a
+/// testbed needs.
 pub(crate) fn save(layout: &Layout) -> Result<(), Error> {
-    save_from(layout, Path::new(PROC_SYS))
+    let kernel = Path::new(PROC_SYS);
+    save_from(layout, kernel)?;
+    raise(kernel)
+}
+
+fn raise(kernel: &Path) -> Result<(), Error> {
+    let path = kernel.join(INSTANCES);
+    let text = fs::read_to_string(&path).file("read", &path)?;
+    if text.trim().parse::<u32>().is_ok_and(|limit| limit >= ENOUGH_INSTANCES) {
+        return Ok(());
+    }
+    fs::write(&path, ENOUGH_INSTANCES.to_string()).file("write", &path)
 }
 
 /// Puts the noted values back, unless another testbed is there: the last one does it.
