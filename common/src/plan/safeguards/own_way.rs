@@ -54,7 +54,7 @@ fn host(server: &str) -> String {
 
 /// Addresses are compared as such: one IPv6 address has many spellings.
 fn same(one: &str, host: &str) -> bool {
-    use std::net::IpAddr;
+    use core::net::IpAddr;
     match (one.parse::<IpAddr>(), host.parse::<IpAddr>()) {
         (Ok(one), Ok(host)) => one == host,
         _ => one.eq_ignore_ascii_case(host),
