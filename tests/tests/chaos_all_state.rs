@@ -145,6 +145,36 @@ impl Moment {
     }
 }
 
+/// A step that only asks the API server is over within milliseconds: its moments are met by looking often, and not every time.
+const TRIES: usize = 5;
+
+/// Kills a run at that moment; none when each of several runs was through before it was seen.
+fn kill_at(
+    bench: &Bench<'_>,
+    name: &str,
+    is_reached: impl Fn(&Journal) -> bool,
+) -> Result<Option<Journal>, Error> {
+    for attempt in 1..=TRIES {
+        bench.populate()?;
+        let mut run = Running::start(&bench.purge, &PURGE)?;
+        match run.wait(name, &is_reached) {
+            Ok(()) => {
+                let (journal, in_time) = run.kill()?;
+                if in_time {
+                    return Ok(Some(journal));
+                }
+            }
+            // It ended before.
+            Err(Error::Unmet { .. }) => {}
+            Err(other) => return Err(other),
+        }
+        if attempt < TRIES {
+            bench.rerun()?;
+        }
+    }
+    Ok(None)
+}
+
 #[test]
 fn wherever_a_removal_is_killed_the_next_one_ends_it() -> Result<(), Error> {
     let Some(testbed) = Testbed::for_test("all-state kill matrix")? else { return Ok(()) };
@@ -162,18 +192,21 @@ fn wherever_a_removal_is_killed_the_next_one_ends_it() -> Result<(), Error> {
     let mut points = 0;
     for (place, step) in steps.iter().enumerate() {
         for moment in Moment::of_step(step) {
-            bench.populate()?;
-            let mut run = Running::start(&bench.purge, &PURGE)?;
             let name = format!("{moment:?} of step {} ({step})", place + 1);
-            run.wait(&name, |journal| moment.is_reached(&bench, place, journal))?;
-            let (journal, in_time) = run.kill()?;
+            let killed =
+                kill_at(&bench, &name, |journal| moment.is_reached(&bench, place, journal))?;
             let took = bench.rerun()?;
-            println!(
-                "killed at {name} ({in_time}): {} done; ended by the next after {} s",
-                journal.done(),
-                took.as_secs()
-            );
-            points += usize::from(in_time);
+            let took = took.as_secs();
+            match killed {
+                Some(journal) => {
+                    println!(
+                        "killed at {name}: {} done; ended by the next after {took} s",
+                        journal.done()
+                    );
+                    points += 1;
+                }
+                None => println!("{name} was too short to be met {TRIES} times"),
+            }
         }
     }
     println!("{points} points for {} steps", steps.len());
