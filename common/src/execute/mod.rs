@@ -26,6 +26,10 @@ mod sweep;
 mod take_back;
 
 #[cfg(test)]
+mod api_crash_tests;
+#[cfg(test)]
+mod api_simulation;
+#[cfg(test)]
 mod cluster_operations_tests;
 #[cfg(test)]
 mod crash_tests;
