@@ -87,22 +87,19 @@ roots:
     CAL-POD-002: [shop/web-6b95d8b988-fbzsv]
 ",
     ),
-    // The CRDs' own check is to come: until then the kubelet's words stand for themselves.
     (
         "R09-crds-deleted",
         "exit: 3
 roots:
-- code: CAL-POD-001
-  cause: resource-missing
+- code: CAL-INS-004
+  cause: all
   nodes: [node1, node2, node3]
-  pods: [shop/web-6b95d8b988-gvvb4, shop/web-6b95d8b988-wkqhv, shop/web-6b95d8b988-wnq24]
+  confidence: certain
   remedy: false
   says: ['resource does not exist: ClusterInformation(default) with error: the server could not find the requested resource']
-- code: CAL-POD-002
-  cause: resource-missing
-  nodes: [node1, node2, node3]
-  pods: [batch/db-0, shop/agent-vz6p6, shop/web-6b95d8b988-45mxm, shop/web-6b95d8b988-ftzxg, shop/web-6b95d8b988-twkjk]
-  remedy: true
+  symptoms:
+    CAL-POD-001: [shop/web-6b95d8b988-gvvb4, shop/web-6b95d8b988-wkqhv, shop/web-6b95d8b988-wnq24]
+    CAL-POD-002: [batch/db-0, shop/agent-vz6p6, shop/web-6b95d8b988-45mxm, shop/web-6b95d8b988-ftzxg, shop/web-6b95d8b988-twkjk]
 silent: [CAL-CNI-001, CAL-CNI-004, CAL-CNI-006, CAL-INS-001, CAL-WRK-001]
 ",
     ),

@@ -111,6 +111,7 @@ fn explained_by(key: &str) -> &'static [&'static str] {
         "api-unreachable" => &["CAL-CNI-010"],
         "datastore-locked" => &["CAL-CNI-011"],
         "calls-hang" => &["CAL-POD-008"],
+        "resource-missing" => &["CAL-INS-004"],
         _ => &[],
     }
 }
@@ -159,7 +160,7 @@ fn overlap(cause: &Finding, symptom: &Finding) -> bool {
 
 /// Which pods hang because of it, and what will happen elsewhere.
 fn consequence(snapshot: &Snapshot, finding: &Finding, symptoms: &[Finding]) -> String {
-    if !finding.code.0.starts_with("CAL-CNI-") {
+    if !finding.code.0.starts_with("CAL-CNI-") && finding.code.0 != "CAL-INS-004" {
         return String::new();
     }
     let mut by_node: BTreeMap<&str, (usize, usize)> = BTreeMap::new();

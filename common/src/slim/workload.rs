@@ -190,6 +190,11 @@ impl TemplateSpec {
         self.variables(name).map(|variable| variable.value.as_str()).find(|value| !value.is_empty())
     }
 
+    /// Whether any container has an environment variable of that name, wherever its value comes from.
+    pub fn has_env(&self, name: &str) -> bool {
+        self.variables(name).next().is_some()
+    }
+
     /// The pod's field that an environment variable of any container is taken from.
     pub fn env_field(&self, name: &str) -> Option<&str> {
         let mut sources = self.variables(name).filter_map(|variable| variable.value_from.as_ref());
