@@ -16,8 +16,8 @@ pub(super) const QUICK: Duration = Duration::from_secs(60);
 /// Time for content to travel and be decoded, per 10 MiB.
 const PER_TEN_MEBIBYTES: Duration = Duration::from_secs(30);
 
-/// Time to change rules and to look at each of them before and after, per KiB of the change. A change of 100 KiB, which
-/// removes 2,000 chains, took 26 s on two busy cores before looking became quicker.
+/// Time to change rules and to look at each of them before and after, per KiB of the change. A change of 122 KiB, which
+/// removes 2,000 chains with 10,000 rules, takes 5 to 6 s of a processor, with either implementation.
 const PER_KIBIBYTE_OF_RULES: Duration = Duration::from_millis(500);
 
 /// Seconds that a restarted unit gets until it is active.
