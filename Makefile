@@ -30,6 +30,7 @@ e2e: preconditions packages ## every fault on a real cluster (Linux, root)
 	$(CARGO) test --locked --package tests --features e2e -- --show-output
 	$(TESTBED) down
 
+chaos: export KUBECTL_CALICO_TESTBEDS ?= 2
 chaos: preconditions packages ## kill matrices, races, scale, fuzz (Linux, root)
 	PROPTEST_CASES=5000 $(CARGO) test --locked --package common
 	$(CARGO) test --locked --package tests --features chaos --test 'chaos_*' -- --nocapture

@@ -2,6 +2,8 @@
 
 pub mod expectation;
 pub mod fake_api;
+#[cfg(unix)]
+pub mod gate;
 pub mod https_server;
 pub mod program;
 #[cfg(unix)]

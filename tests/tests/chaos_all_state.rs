@@ -4,12 +4,16 @@
 #![cfg(all(unix, feature = "chaos"))]
 #![allow(clippy::print_stdout, reason = "a live test says what it measured")]
 
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use tests::gate::Gate;
 use tests::story::{
-    Doctor, Journal, LOOPBACK, NODE, Plugin, Pods, Ran, Running, demand, nothing_of_ours, scripts,
+    Doctor, NODE, Plugin, Pods, Point, Ran, Running, Victim, demand, nothing_of_ours, scripts,
 };
-use tests::testbed::{CNI_KUBECONFIG, CONFLIST, Error, Node, Testbed, wait_until};
+use tests::testbed::{CNI_KUBECONFIG, CONFLIST, Error, Node, Testbed, layouts, wait_until};
 
 /// A pod with a pod network and no controller: it is lost each time, and made anew.
 const POD: &str = "lost";
@@ -28,6 +32,7 @@ const UNMOUNT: &str = r#"umount "$1" 2>/dev/null; rmdir "$1" 2>/dev/null; exit 0
 struct Bench<'a> {
     testbed: &'a Testbed,
     node: Node,
+    gate: Gate,
     purge: Plugin,
     doctor: Doctor,
     pods: Pods<'a>,
@@ -50,10 +55,12 @@ impl Drop for Bench<'_> {
 
 impl<'a> Bench<'a> {
     fn new(testbed: &'a Testbed) -> Result<Self, Error> {
+        let gate = Gate::to(testbed)?;
         Ok(Self {
             testbed,
             node: testbed.node(NODE)?.clone(),
-            purge: Plugin::purge(testbed)?,
+            purge: Plugin::purge_with_kubeconfig(&gate.kubeconfig())?,
+            gate,
             doctor: Doctor::new(testbed)?,
             pods: Pods::new(testbed, "all-state-matrix")?,
         })
@@ -77,6 +84,8 @@ impl<'a> Bench<'a> {
         let path = "{.spec.unschedulable}{.metadata.annotations.kubectl-calico/cordoned}";
         let node = self.testbed.field(&["node", NODE], path)?;
         demand(node.is_empty(), "no cordon that nobody knows of", &node)?;
+        let scripts = scripts(&self.node)?;
+        demand(scripts.is_empty(), "no script of ours runs", &scripts)?;
         nothing_of_ours(self.testbed)
     }
 
@@ -107,108 +116,113 @@ impl<'a> Bench<'a> {
         })
     }
 
-    fn is_in_script(&self) -> bool {
-        let loopback = self.node.root().is_ok_and(|root| root.join(LOOPBACK).exists());
-        loopback || scripts(&self.node).is_ok_and(|found| !found.is_empty())
+    /// A run that nothing disturbs; its steps.
+    fn undisturbed(&self) -> Result<Vec<String>, Error> {
+        self.populate()?;
+        let (undisturbed, status) = Running::start(&self.purge, &PURGE)?.end()?;
+        demand(status.success(), "the undisturbed run exits 0", &(status, self.purge.said()))?;
+        self.is_left()?;
+        let said = Ran { code: 0, stdout: self.purge.said(), stderr: String::new() };
+        self.come_back(&said)?;
+        Ok(undisturbed.steps)
+    }
+
+    /// One point of the matrix; what it came to, as a line.
+    fn point(&self, point: &Point) -> Result<String, Error> {
+        let began = Instant::now();
+        self.populate()?;
+        let (plugin, gate, node) = (&self.purge, &self.gate, &self.node);
+        let journal = Victim { plugin, words: &PURGE, gate, node }.kill_at(point)?;
+        let killed = began.elapsed();
+        // The control: what is demanded of the next run is not true yet.
+        let Err(missing) = self.is_left() else {
+            return Err(Error::Unmet {
+                what: "a killed run does not leave the node clean".to_owned(),
+                seen: format!("it is clean after {point}"),
+            });
+        };
+        let took = self.rerun()?;
+        Ok(format!(
+            "killed at {point} after {} s: {} done, {}; ended by the next after {} s, all in {} s",
+            killed.as_secs(),
+            journal.done(),
+            brief(&missing),
+            took.as_secs(),
+            began.elapsed().as_secs(),
+        ))
     }
 }
 
-/// A moment of a run, at which it is killed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Moment {
-    /// The step's intent is written down.
-    Intended,
-    /// A script of ours runs on the host, or its configuration stands there.
-    Script,
-    /// The step's end is written down, and nothing of the next step is.
-    Ended,
-}
-
-impl Moment {
-    fn of_step(step: &str) -> &'static [Self] {
-        let is_on_host = step.starts_with("remove-file")
-            || step.starts_with("remove-directory")
-            || step.starts_with("free-sandboxes");
-        if is_on_host {
-            &[Self::Intended, Self::Script, Self::Ended]
-        } else {
-            &[Self::Intended, Self::Ended]
-        }
-    }
-
-    fn is_reached(self, bench: &Bench<'_>, place: usize, journal: &Journal) -> bool {
-        match self {
-            Self::Intended => journal.is_at(place),
-            Self::Script => journal.is_at(place) && bench.is_in_script(),
-            Self::Ended => journal.done() > place,
-        }
+/// What an error says, without what was seen.
+fn brief(error: &Error) -> String {
+    match error {
+        Error::Unmet { what, .. } => format!("not yet: {what}"),
+        other => other.to_string(),
     }
 }
 
-/// A step that only asks the API server is over within milliseconds: its moments are met by looking often, and not every time.
-const TRIES: usize = 5;
+/// The matrix, shared by as many testbeds as tests may use.
+#[derive(Default)]
+struct Matrix {
+    /// The steps of an undisturbed run; none before the first one ended.
+    steps: Option<Vec<String>>,
+    left: VecDeque<Point>,
+    met: usize,
+    /// Nobody begins another point.
+    is_over: bool,
+}
 
-/// Kills a run at that moment; none when each of several runs was through before it was seen.
-fn kill_at(
-    bench: &Bench<'_>,
-    name: &str,
-    is_reached: impl Fn(&Journal) -> bool,
-) -> Result<Option<Journal>, Error> {
-    for attempt in 1..=TRIES {
-        bench.populate()?;
-        let mut run = Running::start(&bench.purge, &PURGE)?;
-        match run.wait(name, &is_reached) {
-            Ok(()) => {
-                let (journal, in_time) = run.kill()?;
-                if in_time {
-                    return Ok(Some(journal));
-                }
-            }
-            // It ended before.
-            Err(Error::Unmet { .. }) => {}
-            Err(other) => return Err(other),
-        }
-        if attempt < TRIES {
-            bench.rerun()?;
-        }
-    }
-    Ok(None)
+type Shared = Mutex<Matrix>;
+
+fn locked(matrix: &Shared) -> MutexGuard<'_, Matrix> {
+    matrix.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]
 fn wherever_a_removal_is_killed_the_next_one_ends_it() -> Result<(), Error> {
+    let matrix = Shared::default();
+    let began = Instant::now();
+    thread::scope(|scope| {
+        let work = || {
+            let ended = on_one_testbed(&matrix);
+            locked(&matrix).is_over |= ended.is_err();
+            ended
+        };
+        let all: Vec<_> = layouts()?.iter().map(|_| scope.spawn(work)).collect();
+        let lost = |_| Error::Missing("a thread of the matrix".to_owned());
+        all.into_iter().try_for_each(|it| it.join().map_err(lost)?)
+    })?;
+    let matrix = locked(&matrix);
+    // No testbed here: that was said.
+    let Some(steps) = &matrix.steps else { return Ok(()) };
+    println!("{} points for {} steps in {} s", matrix.met, steps.len(), began.elapsed().as_secs());
+    let all = Point::of_steps(steps).len();
+    demand(matrix.met == all && all >= 3 * steps.len(), "three points for each step", &matrix.met)
+}
+
+fn on_one_testbed(matrix: &Shared) -> Result<(), Error> {
     let Some(testbed) = Testbed::for_test("all-state kill matrix")? else { return Ok(()) };
     let _lock = testbed.lock_cluster()?;
     let bench = Bench::new(&testbed)?;
     bench.node.script(MOUNT, &[CGROUPS])?;
-    bench.populate()?;
-    let (undisturbed, status) = Running::start(&bench.purge, &PURGE)?.end()?;
-    demand(status.success(), "the undisturbed run exits 0", &(status, bench.purge.said()))?;
-    bench.is_left()?;
-    let said = Ran { code: 0, stdout: bench.purge.said(), stderr: String::new() };
-    bench.come_back(&said)?;
-    let steps = undisturbed.steps;
-    println!("the undisturbed run has {} steps: {}", steps.len(), steps.join(", "));
-    let mut points = 0;
-    for (place, step) in steps.iter().enumerate() {
-        for moment in Moment::of_step(step) {
-            let name = format!("{moment:?} of step {} ({step})", place + 1);
-            let killed =
-                kill_at(&bench, &name, |journal| moment.is_reached(&bench, place, journal))?;
-            let took = bench.rerun()?;
-            let took = took.as_secs();
-            match killed {
-                Some(journal) => {
-                    println!(
-                        "killed at {name}: {} done; ended by the next after {took} s",
-                        journal.done()
-                    );
-                    points += 1;
-                }
-                None => println!("{name} was too short to be met {TRIES} times"),
-            }
+    let steps = bench.undisturbed()?;
+    {
+        let mut matrix = locked(matrix);
+        if let Some(known) = &matrix.steps {
+            demand(*known == steps, "the same steps on each testbed", &(known, &steps))?;
+        } else {
+            println!("the undisturbed run has {} steps: {}", steps.len(), steps.join(", "));
+            matrix.left = Point::of_steps(&steps).into();
+            matrix.steps = Some(steps);
         }
     }
-    println!("{points} points for {} steps", steps.len());
-    demand(points >= 2 * steps.len() - 1, "two points for each step", &points)
+    loop {
+        let point = {
+            let mut matrix = locked(matrix);
+            if matrix.is_over { None } else { matrix.left.pop_front() }
+        };
+        let Some(point) = point else { return Ok(()) };
+        println!("{}", bench.point(&point)?);
+        locked(matrix).met += 1;
+    }
 }

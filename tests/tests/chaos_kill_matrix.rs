@@ -8,9 +8,10 @@ use std::cell::Cell;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use tests::gate::Gate;
 use tests::story::{
-    Doctor, Journal, LOOPBACK, NODE, Pods, Ran, Running, demand, nothing_of_ours, remove_backups,
-    scripts,
+    Doctor, Moment, NODE, Plugin, Pods, Point, Ran, Running, Victim, demand, has_loopback,
+    nothing_of_ours, remove_backups, scripts,
 };
 use tests::testbed::{
     CNI_KUBECONFIG, Error, FOREIGN_CONFLIST, Fault, Foreign, Node, Sandbox, Testbed, wait_until,
@@ -27,6 +28,7 @@ const OLD: Duration = Duration::from_secs(150);
 struct Bench<'a> {
     testbed: &'a Testbed,
     node: Node,
+    gate: Gate,
     doctor: Doctor,
     pods: Pods<'a>,
     used: Cell<usize>,
@@ -50,9 +52,10 @@ impl<'a> Bench<'a> {
         pods.wait_running(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
         let born = Instant::now();
         let image = testbed.remove_calico_image(&node)?;
-        let doctor = Doctor::new(testbed)?;
+        let gate = Gate::to(testbed)?;
+        let doctor = Doctor::with_kubeconfig(&gate.kubeconfig())?;
         let used = Cell::new(0);
-        let bench = Self { testbed, node, doctor, pods, used, born, _image: image };
+        let bench = Self { testbed, node, gate, doctor, pods, used, born, _image: image };
         wait_until("the pods are old enough", OLD + Duration::from_secs(10), || {
             let age = bench.born.elapsed();
             if age >= OLD { Ok(()) } else { Err(format!("{} s", age.as_secs())) }
@@ -121,57 +124,8 @@ impl<'a> Bench<'a> {
         }
     }
 
-    fn has_loopback(&self) -> bool {
-        self.node.root().is_ok_and(|root| root.join(LOOPBACK).exists())
-    }
-
     fn runs_script(&self) -> bool {
         scripts(&self.node).is_ok_and(|found| !found.is_empty())
-    }
-}
-
-/// A moment of a run, at which it is killed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Moment {
-    /// Nothing of the step is written down.
-    BeforeIntent,
-    /// The intent is written down, and nothing done.
-    Intended,
-    /// A script of ours runs on the host.
-    Script,
-    /// The configuration that does nothing stands in front.
-    Loopback,
-    /// The host is changed, and that is not written down.
-    Acted,
-    /// The step's end is written down.
-    Ended,
-}
-
-impl Moment {
-    fn of_step(step: &str) -> Vec<Self> {
-        let mut moments =
-            vec![Self::BeforeIntent, Self::Intended, Self::Script, Self::Acted, Self::Ended];
-        if step.starts_with("free-sandboxes") {
-            moments.insert(3, Self::Loopback);
-        }
-        moments
-    }
-
-    fn is_reached(
-        self,
-        bench: &Bench<'_>,
-        broken: &Broken,
-        place: usize,
-        journal: &Journal,
-    ) -> bool {
-        match self {
-            Self::BeforeIntent => !journal.run.is_empty() && journal.done() >= place,
-            Self::Intended => journal.is_at(place),
-            Self::Script => journal.is_at(place) && bench.runs_script(),
-            Self::Loopback => journal.is_at(place) && bench.has_loopback(),
-            Self::Acted => journal.is_at(place) && bench.has_acted(broken, &journal.steps[place]),
-            Self::Ended => journal.done() > place,
-        }
     }
 }
 
@@ -192,22 +146,23 @@ fn wherever_fix_is_killed_the_next_one_repairs() -> Result<(), Error> {
     demand(steps.len() >= 3, "three steps at least", &steps)?;
 
     let mut points = 0;
-    for (place, step) in steps.iter().enumerate() {
-        for moment in Moment::of_step(step) {
-            let broken = bench.break_it()?;
-            let mut run = Running::fix_codes(&bench.doctor, &CODES)?;
-            let name = format!("{moment:?} of step {} ({step})", place + 1);
-            run.wait(&name, |journal| moment.is_reached(&bench, &broken, place, journal))?;
-            let (journal, in_time) = run.kill()?;
-            demand(in_time, "killed while it ran", &journal)?;
-            let (_, took) = bench.rerun(&broken)?;
-            println!(
-                "killed at {name}: journal {:?}; repaired by the next after {} s",
-                journal.states,
-                took.as_secs()
-            );
-            points += 1;
-        }
+    let (plugin, gate, node): (&Plugin, _, _) = (&bench.doctor, &bench.gate, &bench.node);
+    let words = [&["fix", "--yes"], &CODES[..]].concat();
+    let victim = Victim { plugin, words: &words, gate, node };
+    for point in Point::of_steps(&steps) {
+        let broken = bench.break_it()?;
+        let journal = victim.kill_at(&point)?;
+        let acted = matches!(point.moment, Moment::Acted | Moment::Ended);
+        let is_so = acted == bench.has_acted(&broken, &point.step);
+        // While sandboxes are freed, the one may be gone or not.
+        demand(is_so || point.moment == Moment::Loopback, "the host is changed", &journal)?;
+        let (_, took) = bench.rerun(&broken)?;
+        println!(
+            "killed at {point}: journal {:?}; repaired by the next after {} s",
+            journal.states,
+            took.as_secs()
+        );
+        points += 1;
     }
     println!("{points} points for {} steps", steps.len());
     demand(points >= 3 * steps.len(), "three points for each step", &points)
@@ -256,7 +211,7 @@ fn the_pod_dies(bench: &Bench<'_>) -> Result<(), Error> {
 fn the_script_dies(bench: &Bench<'_>) -> Result<(), Error> {
     let broken = bench.break_it()?;
     let mut run = Running::fix_codes(&bench.doctor, &CODES)?;
-    run.wait("the loopback configuration", |_| bench.has_loopback() && bench.runs_script())?;
+    run.wait("the loopback configuration", |_| has_loopback(&bench.node) && bench.runs_script())?;
     for pid in scripts(&bench.node)? {
         bench.node.run(&["/usr/bin/kill", "-KILL", &pid.to_string()])?;
     }
@@ -264,7 +219,7 @@ fn the_script_dies(bench: &Bench<'_>) -> Result<(), Error> {
     let (journal, status) = run.end()?;
     // The timer on the host removes it, whatever the doctor does.
     wait_until("the loopback configuration is gone", Duration::from_secs(75), || {
-        if bench.has_loopback() { Err("it stands".to_owned()) } else { Ok(()) }
+        if has_loopback(&bench.node) { Err("it stands".to_owned()) } else { Ok(()) }
     })?;
     println!("script killed: its configuration was gone after {} s", killed.elapsed().as_secs());
     let (_, took) = bench.rerun(&broken)?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Doctor, Plugin};
+use crate::gate::Gate;
 use crate::testbed::{Error, Node, wait_every};
 
 /// The configuration that stands in front of all others while sandboxes are freed whose CNI DEL cannot succeed.
@@ -18,6 +19,8 @@ pub const LOOPBACK: &str = "etc/cni/net.d/00-kubectl-calico-loopback.conflist";
 const LIMIT: Duration = Duration::from_secs(180);
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_millis(1);
+/// The same where what is looked for stays.
+const HELD_PAUSE: Duration = Duration::from_millis(20);
 
 /// What the newest journal in a state directory tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -84,29 +87,47 @@ pub fn journals(state: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// A run of a plugin that goes on in the background.
-#[derive(Debug)]
-pub struct Running<'a> {
-    plugin: &'a Plugin,
-    child: Child,
+/// The journal that a plugin's next run will keep.
+#[derive(Debug, Clone)]
+pub struct NextJournal {
+    state: PathBuf,
     known: Vec<PathBuf>,
 }
 
-impl<'a> Running<'a> {
+impl NextJournal {
+    /// That of the run which is started after this.
+    pub fn of(plugin: &Plugin) -> Self {
+        Self { state: plugin.state().to_owned(), known: journals(plugin.state()) }
+    }
+
+    /// What it tells now.
+    pub fn read(&self) -> Journal {
+        Journal::newest(&self.state, &self.known)
+    }
+}
+
+/// A run of a plugin that goes on in the background.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    journal: NextJournal,
+}
+
+impl Running {
     /// Starts `fix --yes`.
-    pub fn fix(doctor: &'a Doctor) -> Result<Self, Error> {
+    pub fn fix(doctor: &Doctor) -> Result<Self, Error> {
         Self::fix_codes(doctor, &[])
     }
 
     /// The same for findings with these codes.
-    pub fn fix_codes(doctor: &'a Doctor, codes: &[&str]) -> Result<Self, Error> {
+    pub fn fix_codes(doctor: &Doctor, codes: &[&str]) -> Result<Self, Error> {
         Self::start(doctor, &[&["fix", "--yes"], codes].concat())
     }
 
     /// Starts a plugin with these words.
-    pub fn start(plugin: &'a Plugin, words: &[&str]) -> Result<Self, Error> {
-        let known = journals(plugin.state());
-        Ok(Self { plugin, child: plugin.spawn(words)?, known })
+    pub fn start(plugin: &Plugin, words: &[&str]) -> Result<Self, Error> {
+        let journal = NextJournal::of(plugin);
+        Ok(Self { child: plugin.spawn(words)?, journal })
     }
 
     /// Its process.
@@ -116,28 +137,48 @@ impl<'a> Running<'a> {
 
     /// What its journal tells now.
     pub fn journal(&self) -> Journal {
-        Journal::newest(self.plugin.state(), &self.known)
+        self.journal.read()
     }
 
     /// Waits for a point. A run that ended before it is an error.
     pub fn wait(&mut self, point: &str, reached: impl Fn(&Journal) -> bool) -> Result<(), Error> {
+        let journal = self.journal.clone();
+        self.wait_looking(point, PAUSE, || reached(&journal.read()))
+    }
+
+    /// Waits for a point at which the run stays, because a gate holds it there.
+    pub fn wait_held(&mut self, point: &str, gate: &Gate) -> Result<String, Error> {
+        self.wait_looking(point, HELD_PAUSE, || gate.held().is_some())?;
+        Ok(gate.held().unwrap_or_default())
+    }
+
+    /// Waits for a point that something else than the journal shows.
+    pub fn wait_looking(
+        &mut self,
+        point: &str,
+        pause: Duration,
+        reached: impl Fn() -> bool,
+    ) -> Result<(), Error> {
         let what = format!("the run reaches {point:?}");
-        let missed = wait_every(&what, LIMIT, PAUSE, || {
-            if reached(&self.journal()) {
+        // The journal is read when it is asked for: a plan of many steps takes its time.
+        let unmet = |seen: &str, journal: Journal| Error::Unmet {
+            what: what.clone(),
+            seen: format!("{seen}: {journal:?}"),
+        };
+        let missed = wait_every(&what, LIMIT, pause, || {
+            if reached() {
                 return Ok(None);
             }
             match self.child.try_wait() {
                 Ok(Some(status)) => Ok(Some(status)),
-                Ok(None) => Err(format!("{:?}", self.journal())),
+                Ok(None) => Err("it goes on".to_owned()),
                 Err(error) => Err(error.to_string()),
             }
-        })?;
+        });
         match missed {
-            None => Ok(()),
-            Some(status) => Err(Error::Unmet {
-                what: format!("the run reaches {point:?}"),
-                seen: format!("it ended before, {status}: {:?}", self.journal()),
-            }),
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(unmet(&format!("it ended before, {status}"), self.journal())),
+            Err(error) => Err(unmet(&error.to_string(), self.journal())),
         }
     }
 
@@ -161,7 +202,7 @@ impl<'a> Running<'a> {
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for Running {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());

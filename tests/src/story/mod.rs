@@ -3,6 +3,7 @@
 mod hanging;
 mod host;
 mod killed;
+mod moment;
 mod plugin;
 mod pods;
 mod private_host;
@@ -12,7 +13,8 @@ mod secrets;
 
 pub use hanging::{Expected, NODE, Story, demand};
 pub use host::{Files, Host, nothing_of_ours, our_files, remove_backups};
-pub use killed::{Journal, LOOPBACK, Running, journals, scripts};
+pub use killed::{Journal, LOOPBACK, NextJournal, Running, journals, scripts};
+pub use moment::{Moment, Point, Victim, has_loopback};
 pub use plugin::{Doctor, Plugin, Ran};
 pub use pods::{Pods, Snapshot};
 pub use private_host::PrivateHost;

@@ -79,6 +79,7 @@ pub use layout::{Layout, sources};
 pub use lease::{ClusterLock, NodeLease};
 pub use node::{Node, Service};
 pub use precondition::{Skip, available};
+pub(crate) use process::MARK;
 pub use process::Process;
 pub use progress::Progress;
 pub use residues::Abandoned;
