@@ -4,7 +4,6 @@
 #![cfg(all(unix, feature = "chaos"))]
 #![allow(clippy::print_stdout, reason = "a live test says what it measured")]
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -166,7 +165,8 @@ fn brief(error: &Error) -> String {
 struct Matrix {
     /// The steps of an undisturbed run; none before the first one ended.
     steps: Option<Vec<String>>,
-    left: VecDeque<Point>,
+    /// The end of it comes first: those points need the least of a run after the kill.
+    left: Vec<Point>,
     met: usize,
     /// Nobody begins another point.
     is_over: bool,
@@ -212,14 +212,14 @@ fn on_one_testbed(matrix: &Shared) -> Result<(), Error> {
             demand(*known == steps, "the same steps on each testbed", &(known, &steps))?;
         } else {
             println!("the undisturbed run has {} steps: {}", steps.len(), steps.join(", "));
-            matrix.left = Point::of_steps(&steps).into();
+            matrix.left = Point::of_steps(&steps);
             matrix.steps = Some(steps);
         }
     }
     loop {
         let point = {
             let mut matrix = locked(matrix);
-            if matrix.is_over { None } else { matrix.left.pop_front() }
+            if matrix.is_over { None } else { matrix.left.pop() }
         };
         let Some(point) = point else { return Ok(()) };
         println!("{}", bench.point(&point)?);

@@ -25,6 +25,7 @@ use crate::report::{escape, json, plan as plan_text, yaml};
 use apply::apply;
 pub use apply::finish;
 pub use hosts::Again;
+pub use settle::tidy_after_others;
 use settle::{nothing_to_do, settle};
 pub use stuck::Stuck;
 

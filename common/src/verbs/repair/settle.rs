@@ -52,6 +52,27 @@ pub(super) async fn settle(
     nothing_to_do(session, &look, &plan, request)
 }
 
+/// Nothing is to be done: what runs that were cut off left in the cluster goes. Once all is well (`is_done`) this one takes their
+/// place.
+///
+/// # Errors
+/// When the journals cannot be read, or another run goes on.
+pub async fn tidy_after_others(
+    session: &Session,
+    cluster: &Cluster,
+    (snapshot, plan): (&Snapshot, &Plan),
+    is_done: bool,
+) -> Result<(), Failure> {
+    let unfinished = change::unfinished_runs(session, plan)?;
+    if !unfinished.is_empty() || is_something_left(snapshot, &plan.id) {
+        change::tidy(session, cluster, plan).await;
+    }
+    if is_done {
+        change::supersede(session, &unfinished, plan);
+    }
+    Ok(())
+}
+
 /// True when a pod or the Lease of another run is there. A run that was killed after the last line of its journal is known
 /// by nothing else.
 fn is_something_left(snapshot: &Snapshot, run: &PlanId) -> bool {

@@ -144,6 +144,9 @@ async fn on_hosts(
     let plan = plan(session, cluster, request, pods, (&look, &around, &found)).await?;
     if plan.steps.is_empty() {
         let (exit, what) = scan::verdict(&found, &session.program);
+        // A run that was killed after its last step leaves a node pod and its Lease.
+        let seen = (&look.snapshot, &plan);
+        repair::tidy_after_others(session, cluster, seen, exit == Exit::Good).await?;
         let mut report = FixReport::new(&plan, exit.word());
         report.note = Some(what);
         repair::print(session, &report)?;

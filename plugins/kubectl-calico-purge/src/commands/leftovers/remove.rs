@@ -8,7 +8,7 @@ use common::plan::{LeftOut, Plan, RunResult};
 use common::report::{LeftoversReport, NodeLeftovers, outcome as outcome_text, plan as plan_text};
 use common::residue::{Host, steps};
 use common::verbs::look::{self, Look};
-use common::verbs::repair::{DryRun, target};
+use common::verbs::repair::{DryRun, target, tidy_after_others};
 use common::verbs::undo::exit_of as exit_of_run;
 use common::verbs::{Session, change};
 
@@ -28,6 +28,11 @@ pub(super) async fn run(
     let mut report = LeftoversReport::new(place, found, "");
     let is_text = session.format == OutputFormat::Text;
     if plan.steps.is_empty() {
+        if flags.change.dry_run == DryRun::None {
+            // A run that was killed after its last step leaves a node pod and its Lease.
+            let (seen, is_done) = ((&look.snapshot, &plan), plan.left_out.is_empty());
+            tidy_after_others(session, cluster, seen, is_done).await?;
+        }
         report.plan = (!plan.left_out.is_empty()).then_some(plan);
         return print(session, report, Exit::Good);
     }
