@@ -16,7 +16,7 @@ const FOREIGN: &str = "10.1.0.0/26 via 10.0.0.9 dev eth0 proto bird \n\
 
 /// `ip`, for which routes and rules are files. What it is asked to remove it finds by the words of a line; with a file
 /// `stays` it refuses.
-fn routing(host: &Host) {
+pub(super) fn routing(host: &Host) {
     host.write("/routes", format!("{OWN}{FOREIGN}"));
     host.write(
         "/rules",
@@ -53,7 +53,7 @@ esac
     );
 }
 
-fn routes() -> HostOperation {
+pub(super) fn routes() -> HostOperation {
     HostOperation::RemoveRoutes {
         family: IpFamily::V4,
         routes: OWN.lines().map(str::to_owned).collect(),
@@ -92,12 +92,16 @@ fn a_route_without_protocol_is_not_removed_as_a_route_of_any() {
     assert!(log.contains("route del proto boot 10.1.2.3 dev cali1 scope link\n"), "{log}");
 }
 
-#[test]
-fn rules_go_word_for_word_and_come_back() {
-    let remove = HostOperation::RemoveRoutingRules {
+pub(super) fn routing_rules() -> HostOperation {
+    HostOperation::RemoveRoutingRules {
         family: IpFamily::V4,
         rules: vec!["99:\tnot from all fwmark 0x1/0x1 lookup 1".into()],
-    };
+    }
+}
+
+#[test]
+fn rules_go_word_for_word_and_come_back() {
+    let remove = routing_rules();
     for shell in shells().into_iter().filter(|it| it[0] != "busybox") {
         let host = Host::new();
         routing(&host);
@@ -113,22 +117,8 @@ fn rules_go_word_for_word_and_come_back() {
     }
 }
 
-#[test]
-fn routes_that_were_cut_off_are_finished_by_a_second_run() {
-    let prepare = || {
-        let host = Host::new();
-        routing(&host);
-        host
-    };
-    kill_at_commands(23, &routes(), None, prepare, |host, killed| {
-        let left = host.read("/routes").unwrap();
-        assert!(left.ends_with(FOREIGN), "{left}");
-        assert!(killed || left == FOREIGN, "{left}");
-    });
-}
-
 /// An interface of kind ipip whose addresses and flags are files.
-fn tunnel(host: &Host) {
+pub(super) fn tunnel(host: &Host) {
     host.write("/sys/class/net/tunl0/ifindex", "5\n");
     host.write("/sys/class/net/tunl0/flags", "0xc1\n");
     host.write("/addresses", "5: tunl0    inet 10.1.0.0/32 scope global tunl0\n");
@@ -145,13 +135,12 @@ esac
     );
 }
 
+pub(super) fn flush(kind: &str, index: u32) -> HostOperation {
+    HostOperation::FlushLink { name: "tunl0".into(), index, link_kind: kind.into() }
+}
+
 #[test]
 fn a_tunnel_that_cannot_be_removed_loses_its_addresses() {
-    let flush = |kind: &str, index: u32| HostOperation::FlushLink {
-        name: "tunl0".into(),
-        index,
-        link_kind: kind.into(),
-    };
     for shell in shells().into_iter().filter(|it| it[0] != "busybox") {
         let host = Host::new();
         tunnel(&host);
@@ -170,7 +159,7 @@ fn a_tunnel_that_cannot_be_removed_loses_its_addresses() {
 
 /// `ipset`, for which each set is a file that holds the number of its users. Each sleep takes one user away where a file
 /// `lingers` is there.
-fn ip_sets(host: &Host, users: u32) {
+pub(super) fn ip_sets(host: &Host, users: u32) {
     host.write("/sets/cali40a", format!("{users}\n"));
     host.write("/sets/cali40b", "0\n");
     host.write("/sets/cali4", "0\n");
@@ -192,11 +181,14 @@ esac
     );
 }
 
+pub(super) fn destroy() -> HostOperation {
+    let names = ["cali40a", "cali40b", "cali40c"];
+    HostOperation::DestroyIpSets { names: names.map(str::to_owned).to_vec() }
+}
+
 #[test]
 fn ipsets_in_use_stay_with_words_and_others_go() {
-    let destroy = HostOperation::DestroyIpSets {
-        names: vec!["cali40a".into(), "cali40b".into(), "cali40c".into()],
-    };
+    let destroy = destroy();
     for shell in shells() {
         let host = Host::new();
         ip_sets(&host, 2);
@@ -215,43 +207,38 @@ fn ipsets_in_use_stay_with_words_and_others_go() {
     }
 }
 
-#[test]
-fn ipsets_that_were_cut_off_are_finished_by_a_second_run() {
-    let destroy = HostOperation::DestroyIpSets { names: vec!["cali40a".into(), "cali40b".into()] };
-    let prepare = || {
-        let host = Host::new();
-        ip_sets(&host, 0);
-        host
-    };
-    kill_at_commands(7, &destroy, None, prepare, |host, killed| {
-        assert!(host.names("/sets").contains(&"cali4".to_owned()));
-        assert!(killed || host.names("/sets") == ["cali4"]);
-    });
-}
-
-#[test]
-fn tables_go_in_one_transaction() {
-    let remove = HostOperation::RemoveNftTables {
-        tables: vec![
-            NftTable { family: NftFamily::Ip, name: "calico".into() },
-            NftTable { family: NftFamily::Ip6, name: "calico".into() },
-            NftTable { family: NftFamily::Arp, name: "calico-arp".into() },
-        ],
-    };
-    for shell in shells() {
-        let host = Host::new();
-        host.write("/tables", "table ip calico\ntable ip calico-notes\ntable arp calico-arp\n");
-        host.write("/after", "table ip calico-notes\n");
-        host.program(
-            "nft",
-            r#"case "$*" in
+/// `nft`, for which the tables are a file. A transaction replaces it with the file `after`, unless a file `broken` is there.
+pub(super) fn tables(host: &Host) {
+    host.write("/tables", "table ip calico\ntable ip calico-notes\ntable arp calico-arp\n");
+    host.write("/after", "table ip calico-notes\n");
+    host.program(
+        "nft",
+        r#"case "$*" in
     'list tables') cat "$root/tables" ;;
     '-f -') [ ! -e "$root/broken" ] || { echo 'Error: Could not process rule: Device or resource busy' >&2; exit 1; }
         cat >"$root/input"; cp "$root/after" "$root/tables" ;;
     *) exit 64 ;;
 esac
 "#,
-        );
+    );
+}
+
+pub(super) fn remove_tables() -> HostOperation {
+    HostOperation::RemoveNftTables {
+        tables: vec![
+            NftTable { family: NftFamily::Ip, name: "calico".into() },
+            NftTable { family: NftFamily::Ip6, name: "calico".into() },
+            NftTable { family: NftFamily::Arp, name: "calico-arp".into() },
+        ],
+    }
+}
+
+#[test]
+fn tables_go_in_one_transaction() {
+    let remove = remove_tables();
+    for shell in shells() {
+        let host = Host::new();
+        tables(&host);
         host.write("/broken", "");
         assert_failed(&host.perform(&shell, &remove, None), "resource busy");
         fs::remove_file(host.path("/broken")).unwrap();
@@ -265,7 +252,7 @@ esac
 }
 
 /// `tc` with a filter of Calico in both directions and one of somebody else's; each is a file.
-fn filters(host: &Host) {
+pub(super) fn filters(host: &Host) {
     host.write("/sys/class/net/eth0/ifindex", "3\n");
     for (direction, pref, label) in [
         (
@@ -297,10 +284,13 @@ esac
     );
 }
 
+pub(super) fn detach(index: u32, hook: ProgramHook) -> HostOperation {
+    HostOperation::DetachPrograms { link: "eth0".into(), index, hook }
+}
+
 #[test]
 fn programs_of_calico_are_detached_and_others_keep_their_place() {
-    let detach =
-        |index| HostOperation::DetachPrograms { link: "eth0".into(), index, hook: ProgramHook::Tc };
+    let detach = |index| detach(index, ProgramHook::Tc);
     for shell in shells() {
         let host = Host::new();
         filters(&host);
@@ -319,36 +309,42 @@ fn programs_of_calico_are_detached_and_others_keep_their_place() {
     }
 }
 
-#[test]
-fn an_xdp_program_is_detached_if_it_is_known_to_be_calicos() {
-    let detach =
-        HostOperation::DetachPrograms { link: "eth0".into(), index: 3, hook: ProgramHook::Xdp };
-    for shell in shells().into_iter().filter(|it| it[0] != "busybox") {
-        let host = Host::new();
-        host.write("/sys/class/net/eth0/ifindex", "3\n");
-        host.program(
-            "ip",
-            r#"case "$*" in
+/// What `ip` shows of an interface with an XDP program, which is called so.
+fn with_xdp(name: &str) -> String {
+    format!(
+        "3: eth0: <UP> mtu 1500 xdpgeneric qdisc noqueue\n    veth addrgenmode\n    prog/xdp id 12 {name}tag 61 jited \n"
+    )
+}
+
+/// `ip` with one interface, which has this XDP program.
+pub(super) fn xdp(host: &Host, name: &str) {
+    host.write("/sys/class/net/eth0/ifindex", "3\n");
+    host.write("/link", with_xdp(name));
+    host.program(
+        "ip",
+        r#"case "$*" in
     '-d link show dev eth0') cat "$root/link" ;;
     'link set dev eth0 xdpgeneric off') echo '3: eth0: <UP> mtu 1500 qdisc noqueue' >"$root/link" ;;
     *) exit 64 ;;
 esac
 "#,
-        );
+    );
+}
+
+#[test]
+fn an_xdp_program_is_detached_if_it_is_known_to_be_calicos() {
+    let detach = detach(3, ProgramHook::Xdp);
+    for shell in shells().into_iter().filter(|it| it[0] != "busybox") {
+        let host = Host::new();
+        xdp(&host, "name someones ");
         host.program("bpftool", "exit 1\n");
-        let shown = |name: &str| {
-            format!(
-                "3: eth0: <UP> mtu 1500 xdpgeneric qdisc noqueue\n    veth addrgenmode\n    prog/xdp id 12 {name}tag 61 jited \n"
-            )
-        };
-        host.write("/link", shown("name someones "));
         assert_already(&host.perform(&shell, &detach, None), "somebody's");
-        host.write("/link", shown(""));
+        host.write("/link", with_xdp(""));
         assert_refused(&host.perform(&shell, &detach, None), "has no name");
         host.program("bpftool", "echo '12: xdp  name cali_xdp_main  tag 61  gpl'\n");
         assert_changed(&host.perform(&shell, &detach, None), "bpftool knows");
         assert_already(&host.perform(&shell, &detach, None), "gone");
-        host.write("/link", shown("name cali_xdp_main "));
+        host.write("/link", with_xdp("name cali_xdp_main "));
         assert_changed(&host.perform(&shell, &detach, None), "ip knows");
     }
 }

@@ -1,5 +1,6 @@
 //! Operations under every shell of this machine, on a made-up host: a directory for a root, and programs that are ours.
 
+mod cut_off;
 mod files;
 mod kernel;
 mod sandboxes;

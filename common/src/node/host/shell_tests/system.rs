@@ -4,7 +4,7 @@ use super::*;
 use crate::plan::{IpFamily, RulesBackend};
 
 /// Interface `name` with an index, of a kind; `ip` deletes its folder.
-fn link(host: &Host, name: &str, index: u32, kind: &str) {
+pub(super) fn link(host: &Host, name: &str, index: u32, kind: &str) {
     link_to(host, name, index, kind, "");
 }
 
@@ -30,7 +30,7 @@ esac
     );
 }
 
-fn remove_link(kind: &str, index: u32) -> HostOperation {
+pub(super) fn remove_link(kind: &str, index: u32) -> HostOperation {
     HostOperation::RemoveLink { name: "cali1".into(), link_kind: kind.into(), index }
 }
 
@@ -139,9 +139,9 @@ fn a_unit_is_restarted_once_in_a_run_also_when_the_connection_breaks() {
 const SAVED: &str = "*filter\n:INPUT ACCEPT [1:2]\n:FORWARD ACCEPT [0:0]\n:cali-a - [0:0]\n:KUBE-X - [0:0]\n\
     -A INPUT -m comment --comment \"cali:x y\" -j cali-a\n-A cali-a -j RETURN\n-A INPUT -j KUBE-X\nCOMMIT\n";
 const AFTER: &str = "*filter\n:INPUT ACCEPT [1:2]\n:FORWARD ACCEPT [0:0]\n:KUBE-X - [0:0]\n-A INPUT -j KUBE-X\nCOMMIT\n";
-const CHANGE: &str = "*filter\n:cali-a - [0:0]\n-D INPUT -m comment --comment \"cali:x y\" -j cali-a\n-X cali-a\nCOMMIT\n";
+pub(super) const CHANGE: &str = "*filter\n:cali-a - [0:0]\n-D INPUT -m comment --comment \"cali:x y\" -j cali-a\n-X cali-a\nCOMMIT\n";
 
-fn rules(family: IpFamily, rules: &str) -> HostOperation {
+pub(super) fn rules(family: IpFamily, rules: &str) -> HostOperation {
     HostOperation::RestoreRules {
         family,
         backend: RulesBackend::Nft,
@@ -151,7 +151,7 @@ fn rules(family: IpFamily, rules: &str) -> HostOperation {
 }
 
 /// Programs that keep rules in a file; a change replaces it with the file `after`, unless a file `broken` is there.
-fn packet_filter(host: &Host, prefix: &str) {
+pub(super) fn packet_filter(host: &Host, prefix: &str) {
     host.write("/saved", SAVED);
     host.write("/after", AFTER);
     host.program(&format!("{prefix}-save"), "[ \"$1 $2\" = '-t filter' ] && cat \"$root/saved\"");

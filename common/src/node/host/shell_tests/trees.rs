@@ -3,7 +3,7 @@
 use super::*;
 
 /// A directory of Calico with a socket and a neighbour, and what is mounted on the host.
-fn calico_directory(mounted: &[(&str, &str)]) -> Host {
+pub(super) fn calico_directory(mounted: &[(&str, &str)]) -> Host {
     let host = Host::new();
     host.write("/run/calico/cni/ipam_upgraded", "");
     host.write("/run/calico/bpf/prog/x", "x");
@@ -15,7 +15,7 @@ fn calico_directory(mounted: &[(&str, &str)]) -> Host {
 }
 
 /// Writes mountinfo: blanks in paths are `\040` there.
-fn mount(host: &Host, mounted: &[(&str, &str)]) {
+pub(super) fn mount(host: &Host, mounted: &[(&str, &str)]) {
     let root = host.root.path().canonicalize().unwrap();
     let line = |(path, kind): &(&str, &str)| {
         let point = format!("{}{path}", root.display()).replace(' ', "\\040");
@@ -25,7 +25,7 @@ fn mount(host: &Host, mounted: &[(&str, &str)]) {
     host.write("/proc/self/mountinfo", base + &mounted.iter().map(line).collect::<String>());
 }
 
-fn remove_tree(path: &str) -> HostOperation {
+pub(super) fn remove_tree(path: &str) -> HostOperation {
     HostOperation::RemoveTree { path: path.into() }
 }
 
@@ -75,36 +75,36 @@ fn a_directory_that_does_not_go_is_told() {
     assert_failed(&host.perform(&shells()[0], &remove_tree("/run/calico"), None), "Read-only");
 }
 
-#[test]
-fn a_directory_that_was_cut_off_is_finished_by_a_second_run() {
-    let prepare = || calico_directory(&[]);
-    kill_at_commands(2, &remove_tree("/run/calico"), None, prepare, |host, killed| {
-        assert!(exists(&host.path("/run/calico notes/x")));
-        assert!(killed || !exists(&host.path("/run/calico")));
-    });
+const CGROUP: (&str, &str) = ("/run/calico/cgroup", "cgroup2");
+
+pub(super) fn unmount() -> HostOperation {
+    HostOperation::Unmount { path: CGROUP.0.into(), file_system: CGROUP.1.into() }
+}
+
+/// Calico's cgroup is mounted, twice. `umount` takes the newest mount away, unless a file `busy` is there.
+pub(super) fn mounted_twice() -> Host {
+    let host = calico_directory(&[CGROUP, CGROUP]);
+    fs::create_dir_all(host.path("/run/calico/cgroup/x")).unwrap();
+    host.program(
+        "umount",
+        "[ ! -e \"$root/busy\" ] || { echo 'umount: target is busy.' >&2; exit 32; }\n\
+         echo \"$1\" >>\"$root/log\"\nsed -i '$d' \"$root/proc/self/mountinfo\"\n",
+    );
+    host
 }
 
 #[test]
 fn what_is_mounted_is_unmounted_if_it_is_what_is_expected() {
-    let unmount =
-        HostOperation::Unmount { path: "/run/calico/cgroup".into(), file_system: "cgroup2".into() };
-    let (own, below) = (("/run/calico/cgroup", "cgroup2"), ("/run/calico/cgroup/x", "tmpfs"));
+    let unmount = unmount();
     for shell in shells().into_iter().filter(|it| it[0] != "busybox") {
-        let host = calico_directory(&[own, own]);
-        fs::create_dir_all(host.path("/run/calico/cgroup/x")).unwrap();
-        // Takes the newest mount away.
-        host.program(
-            "umount",
-            "[ ! -e \"$root/busy\" ] || { echo 'umount: target is busy.' >&2; exit 32; }\n\
-             echo \"$1\" >>\"$root/log\"\nsed -i '$d' \"$root/proc/self/mountinfo\"\n",
-        );
+        let host = mounted_twice();
         host.write("/busy", "");
         assert_failed(&host.perform(&shell, &unmount, None), "target is busy");
         fs::remove_file(host.path("/busy")).unwrap();
         assert_changed(&host.perform(&shell, &unmount, None), "twice");
         assert_eq!(host.read("/log").unwrap().lines().count(), 2);
         assert_already(&host.perform(&shell, &unmount, None), "again");
-        mount(&host, &[below]);
+        mount(&host, &[("/run/calico/cgroup/x", "tmpfs")]);
         assert_already(&host.perform(&shell, &unmount, None), "only below");
         mount(&host, &[("/run/calico/cgroup", "tmpfs")]);
         assert_refused(&host.perform(&shell, &unmount, None), "of type tmpfs");
@@ -113,20 +113,31 @@ fn what_is_mounted_is_unmounted_if_it_is_what_is_expected() {
     }
 }
 
-#[test]
-fn pins_go_only_from_a_bpf_file_system() {
+pub(super) fn remove_pins() -> HostOperation {
     let pins = [
         "/sys/fs/bpf/tc/globals",
         "/sys/fs/bpf/tc/globals/cali_a",
         "/sys/fs/bpf/tc",
         "/sys/fs/bpf/calico",
     ];
-    let remove = HostOperation::RemovePins { paths: pins.map(str::to_owned).to_vec() };
+    HostOperation::RemovePins { paths: pins.map(str::to_owned).to_vec() }
+}
+
+/// A host with these pins in its BPF file system.
+pub(super) fn pinned(paths: &[&str]) -> Host {
+    let host = Host::new();
+    for path in paths {
+        host.write(&format!("/sys/fs/bpf/{path}"), "");
+    }
+    mount(&host, &[("/sys", "sysfs"), ("/sys/fs/bpf", "tmpfs"), ("/sys/fs/bpf", "bpf")]);
+    host
+}
+
+#[test]
+fn pins_go_only_from_a_bpf_file_system() {
+    let remove = remove_pins();
     for shell in shells() {
-        let host = Host::new();
-        for path in ["tc/globals/cali_a", "tc/globals/cilium_x", "cilium/x"] {
-            host.write(&format!("/sys/fs/bpf/{path}"), "");
-        }
+        let host = pinned(&["tc/globals/cali_a", "tc/globals/cilium_x", "cilium/x"]);
         mount(&host, &[("/sys", "sysfs"), ("/sys/fs/bpf/cilium", "bpf")]);
         assert_refused(&host.perform(&shell, &remove, None), "not in a BPF file system");
         mount(&host, &[("/sys", "sysfs"), ("/sys/fs/bpf", "tmpfs"), ("/sys/fs/bpf", "bpf")]);
