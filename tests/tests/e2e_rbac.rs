@@ -5,130 +5,13 @@
 #![cfg(all(unix, feature = "e2e"))]
 #![allow(clippy::print_stdout, reason = "a live test says what it measured")]
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tests::story::{
-    Doctor, Files, NODE, Ran, Right, Running, Users, demand, nothing_of_ours, remove_backups,
+    Doctor, EXEC, Files, NODE, Right, Running, Users, Verb, demand, is_seldom, nothing_but_roles,
+    nothing_of_ours, remove_backups,
 };
 use tests::testbed::{Error, Foreign, Node, Testbed, wait_until};
-
-/// Runs at once, where they only look.
-const AT_ONCE: usize = 4;
-
-/// Rights that a cluster of this version, in good order, asks nobody for. A run without one must be as good as with it.
-const SELDOM: [(&str, &str); 6] = [
-    ("create pods/exec", "servers from 1.35 on ask for it beside get"),
-    (
-        EXEC,
-        "where a pod's own command or its log does not do instead: see `rights_of_single_repairs`",
-    ),
-    ("get pods/log", "without commands in pods: `without_commands_in_pods_results_come_by_log`"),
-    (
-        "get customresourcedefinitions.apiextensions.k8s.io/clusterinformations.projectcalico.org",
-        "both groups are served: `where_both_groups_are_served_a_definition_is_read`",
-    ),
-    (
-        "list clusterinformations.projectcalico.org",
-        "where only that group is served: unit tests of collect",
-    ),
-    ("list ippools.projectcalico.org", "the same"),
-];
-
-/// Commands in pods.
-const EXEC: &str = "get pods/exec";
-
-/// A verb and its users.
-struct Verb<'a> {
-    doctor: &'a Doctor,
-    users: Users<'a>,
-    command: &'a [&'a str],
-    /// What a run without a right ends with.
-    codes: &'static [i32],
-    began: Instant,
-}
-
-impl<'a> Verb<'a> {
-    fn new(
-        testbed: &'a Testbed,
-        doctor: &'a Doctor,
-        name: &str,
-        (role, command): (&[&str], &'static [&'static str]),
-        codes: &'static [i32],
-    ) -> Result<Self, Error> {
-        let began = Instant::now();
-        let users = Users::of_printed_role(testbed, doctor, name, role, &[])?;
-        Ok(Self { doctor, users, command, codes, began })
-    }
-
-    fn run(&self, user: &str) -> Result<Ran, Error> {
-        let bundle = self.doctor.state().join(format!("{user}.tar.gz")).display().to_string();
-        let to: &[&str] =
-            if self.command == ["collect"] { &["--overwrite", "-o", &bundle] } else { &[] };
-        self.doctor.run(&[self.command, &["--as", user], to].concat())
-    }
-
-    fn whole(&self) -> Result<Ran, Error> {
-        let ran = self.run(self.users.whole())?;
-        demand(ran.code == 0, "the role is enough", &ran)?;
-        let (rights, seconds) = (self.users.rights.len(), self.began.elapsed().as_secs());
-        println!("{}: {rights} rights, {seconds} s", self.command.join(" "));
-        Ok(ran)
-    }
-
-    /// What is wrong with a run without this right; nothing, if it was refused as it should be.
-    fn fault(&self, right: &Right, ran: &Ran) -> Option<String> {
-        self.said_no_to(right.object(), ran)
-            .map(|seen| format!("without the right to {right}: {seen}"))
-    }
-
-    fn said_no_to(&self, object: &str, ran: &Ran) -> Option<String> {
-        let text = format!("{}{}", ran.stdout, ran.stderr);
-        let says = ["forbidden", "may not"].iter().any(|it| text.contains(it));
-        let met = self.codes.contains(&ran.code) && says && text.contains(object);
-        (!met).then(|| format!("{ran:?}"))
-    }
-
-    /// Runs without the right of this name.
-    fn without(&self, name: &str) -> Result<Ran, Error> {
-        let place = self.places(|right| right.to_string() == name).first().copied();
-        let place =
-            place.ok_or_else(|| Error::Missing(format!("the role has no right to {name}")))?;
-        self.run(&self.users.without(place))
-    }
-
-    /// Places of the rights for which `wanted`.
-    fn places(&self, wanted: impl Fn(&Right) -> bool) -> Vec<usize> {
-        let rights = self.users.rights.iter().enumerate();
-        rights.filter(|(_, right)| wanted(right)).map(|(place, _)| place).collect()
-    }
-
-    /// Runs without each of these rights, several at once.
-    fn without_each(&self, places: &[usize]) -> Result<Vec<(&Right, Ran)>, Error> {
-        let mut ends = Vec::new();
-        for places in places.chunks(AT_ONCE) {
-            let runs: Vec<Result<Ran, Error>> = thread::scope(|scope| {
-                let runs: Vec<_> = places
-                    .iter()
-                    .map(|place| scope.spawn(|| self.run(&self.users.without(*place))))
-                    .collect();
-                let end = |run: thread::ScopedJoinHandle<'_, _>| {
-                    run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                };
-                runs.into_iter().map(end).collect()
-            });
-            for (place, ran) in places.iter().zip(runs) {
-                ends.push((&self.users.rights[*place], ran?));
-            }
-        }
-        Ok(ends)
-    }
-}
-
-fn is_seldom(right: &Right) -> bool {
-    let name = right.to_string();
-    SELDOM.iter().any(|(seldom, _)| *seldom == name)
-}
 
 /// A verb that only looks: without a right it exits 5, and says what it could not see.
 fn look_without_each(
@@ -152,6 +35,7 @@ fn look_without_each(
     }
     demand(wrong.is_empty(), &format!("{name} needs each of its rights"), &wrong)?;
     verb.whole()?;
+    println!("{}", verb.told());
     nothing_but_roles(&testbed)
 }
 
@@ -173,13 +57,6 @@ fn collect() -> Result<(), Error> {
 #[test]
 fn status() -> Result<(), Error> {
     look_without_each("roles-status", &["status"], &["status"])
-}
-
-/// No pod and no Lease of ours.
-fn nothing_but_roles(testbed: &Testbed) -> Result<(), Error> {
-    let label = "app.kubernetes.io/managed-by=kubectl-calico";
-    let left = testbed.kubectl(&["get", "pods,leases", "-A", "-l", label, "-o", "name"])?;
-    demand(left.trim().is_empty(), "no pod and no Lease of ours", &left)
 }
 
 /// What a run that died might have left: a pod that nobody will start, and a Lease that nobody renews.
@@ -211,6 +88,7 @@ fn sweep() -> Result<(), Error> {
     demand(wrong.is_empty(), "sweep needs each of its rights", &wrong)?;
     testbed.apply(LEFTOVERS)?;
     verb.whole()?;
+    println!("{}", verb.told());
     nothing_but_roles(&testbed)
 }
 
@@ -271,7 +149,7 @@ impl<'a> Change<'a> {
     fn traces(&self, right: &Right) -> Result<Option<String>, Error> {
         let left =
             nothing_but_roles(self.testbed).err().map(|left| format!("without {right}: {left}"));
-        let runs = self.verb.doctor.run(&["runs", "-o", "json"])?;
+        let runs = self.verb.plugin.run(&["runs", "-o", "json"])?;
         let running =
             runs.stdout.contains("\"running\"").then(|| format!("without {right}: {runs:?}"));
         Ok(left.or(running))
@@ -297,6 +175,7 @@ fn fix_undo_and_resume() -> Result<(), Error> {
     fix.is_refused(|right| !of_others(right))?;
     fix.needs_exec()?;
     fix.verb.whole()?;
+    println!("{}", fix.verb.told());
     let repaired = Files::of(&node)?;
     demand(repaired != broken, "fix worked on the host", &())?;
 
@@ -308,6 +187,7 @@ fn fix_undo_and_resume() -> Result<(), Error> {
     demand(Files::of(&node)? == broken, "every byte is as it was", &())?;
     fix.verb.whole()?;
     undo.verb.whole()?;
+    println!("{}", undo.verb.told());
     demand(Files::of(&node)? == broken, "every byte is as it was again", &())?;
 
     let resume =
@@ -322,6 +202,7 @@ fn fix_undo_and_resume() -> Result<(), Error> {
     undo.verb.whole()?;
     cut_off(&doctor)?;
     resume.verb.whole()?;
+    println!("{}", resume.verb.told());
     demand(Files::of(&node)? == repaired, "resume did what was left", &())?;
     remove_backups(&node)?;
     nothing_of_ours(&testbed)
@@ -371,7 +252,7 @@ fn without_commands_in_pods_results_come_by_log() -> Result<(), Error> {
     let (role, never) = (&["check", "--probe"], ["create pods/exec", EXEC]);
     let users = Users::of_printed_role(&testbed, &doctor, "roles-log", role, &never)?;
     let command: &[&str] = &["check", "--probe"];
-    let verb = Verb { doctor: &doctor, users, command, codes: &[5], began: Instant::now() };
+    let verb = Verb::of_users(&doctor, users, command, &[5]);
     let by_log = verb.without(EXEC)?;
     demand(by_log.code == 0, "the log tells", &by_log)?;
     let silent = verb.without("get pods/log")?;

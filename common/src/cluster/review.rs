@@ -1,5 +1,7 @@
 //! Who we are to the API server, and what it lets us do.
 
+use std::fmt;
+
 use http::Method;
 use serde_json::{Value, json};
 
@@ -7,7 +9,7 @@ use super::request::{Ask, JSON};
 use super::{ApiError, Cluster};
 
 /// Asks whether something is allowed to us.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Question {
     /// `get`, `list`, `create`, `delete`, …
     pub verb: String,
@@ -21,6 +23,26 @@ pub struct Question {
     pub namespace: String,
     /// Name of one object; empty for all.
     pub name: String,
+}
+
+/// As kubectl would be told: `patch nodes/status node2`, `create pods/eviction in namespace shop`.
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verb, self.resource)?;
+        if !self.group.is_empty() {
+            write!(f, ".{}", self.group)?;
+        }
+        if !self.subresource.is_empty() {
+            write!(f, "/{}", self.subresource)?;
+        }
+        if !self.name.is_empty() {
+            write!(f, " {}", self.name)?;
+        }
+        if !self.namespace.is_empty() {
+            write!(f, " in namespace {}", self.namespace)?;
+        }
+        Ok(())
+    }
 }
 
 impl Cluster {

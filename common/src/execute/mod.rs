@@ -20,6 +20,7 @@ mod observe_pods;
 mod operations;
 mod pods;
 mod progress;
+pub mod rights;
 mod run;
 mod stop;
 mod sweep;

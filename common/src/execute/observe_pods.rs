@@ -12,7 +12,7 @@ use crate::slim::Metadata;
 use crate::snapshot::{Form, Gap, Known, Resource};
 
 /// So many pods of a namespace are asked for one by one: a namespace may hold thousands of others.
-const FEW: usize = 10;
+pub(super) const FEW: usize = 10;
 /// Requests at a time.
 const PARALLEL: usize = 8;
 

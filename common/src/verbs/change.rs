@@ -18,6 +18,7 @@ use crate::report::{TextOptions, plan as plan_text};
 
 use super::Session;
 use super::node_flags::close;
+use super::{allowed, look};
 
 /// How long a request for the Lease may still take once the user has lost patience.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -66,7 +67,7 @@ pub fn declined(session: &Session) {
 /// Shows the plan, asks for consent, and carries it out. `None`: there was no consent, and that was said.
 ///
 /// # Errors
-/// When another run goes on, when the Lease or the journal cannot be had, or stdout cannot be written.
+/// When a right is missing, another run goes on, the Lease or the journal cannot be had, or stdout cannot be written.
 pub async fn apply(
     session: &Session,
     cluster: &Cluster,
@@ -78,6 +79,7 @@ pub async fn apply(
     if text {
         session.printer.data(&plan_text(plan, &session.text_options()))?;
     }
+    look::interruptible(allowed::to_do(session, cluster, plan)).await??;
     let options = TextOptions { verbose: true, ..session.text_options() };
     let Some(consent) = consent(session, yes, &plan_text(plan, &options))? else {
         declined(session);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::bundle;
-use crate::checks::diagnose;
+use crate::checks::{Need, diagnose};
 use crate::cli::{Exit, FailOn, Failure, Kind, OutputFormat, interrupted, verdict};
 use crate::cluster::{ApiError, Cluster};
 use crate::collect::{
@@ -53,15 +53,31 @@ pub async fn at_cluster(session: &Session, cluster: &Cluster) -> Result<Look, Fa
     at_cluster_and_hosts(session, cluster, None).await
 }
 
+/// Asks a cluster for its nodes, its pods, and how Calico is installed: enough to tell where it lives, not what is wrong.
+pub async fn at_installation(session: &Session, cluster: &Cluster) -> Result<Look, Failure> {
+    let want = Want::of([Need::Nodes, Need::Install]);
+    // The Lease and the pods also tell what a run of ours left that was killed.
+    judged_by(session, cluster, Want { pods: true, lease: true, ..want }, None).await
+}
+
 /// Asks a cluster, looks at hosts through node pods, and judges. The caller closes the pods, also when this fails.
 pub async fn at_cluster_and_hosts(
     session: &Session,
     cluster: &Cluster,
     hosts: Option<&HostProbes>,
 ) -> Result<Look, Failure> {
+    judged_by(session, cluster, Want::ALL, hosts).await
+}
+
+async fn judged_by(
+    session: &Session,
+    cluster: &Cluster,
+    want: Want,
+    hosts: Option<&HostProbes>,
+) -> Result<Look, Failure> {
     let mut builder = SnapshotBuilder::new();
     let started = Instant::now();
-    let outcome = interruptible(pour(session, cluster, hosts, &mut builder)).await?;
+    let outcome = interruptible(ask(session, cluster, want, hosts, &mut builder)).await?;
     builder.context(cluster.target_info().context.clone());
     mention_clock(session, cluster);
     let mut look = judge(builder.finish(cluster.now()), None, started);
@@ -78,9 +94,18 @@ pub async fn at_cluster_and_hosts(
 /// When the API server forbids to read something.
 pub async fn before_a_change(session: &Session, cluster: &Cluster) -> Result<Look, Failure> {
     let look = at_cluster(session, cluster).await?;
-    let forbidden = forbidden(&look.snapshot);
-    let needed: Vec<&Gap> = forbidden.into_iter().filter(|it| !is_of_host(it)).collect();
-    let Some(first) = needed.first() else { return Ok(look) };
+    demand_all(session, &look.snapshot, &format!("{} fix", session.doctor()))?;
+    Ok(look)
+}
+
+/// Refuses to change anything where the API server forbade to see something. `verb` prints the role with which it would not.
+///
+/// # Errors
+/// When it did.
+pub fn demand_all(session: &Session, snapshot: &Snapshot, verb: &str) -> Result<(), Failure> {
+    let needed = forbidden(snapshot).into_iter().filter(|it| !is_of_host(it));
+    let needed: Vec<&Gap> = needed.collect();
+    let Some(first) = needed.first() else { return Ok(()) };
     let others = match needed.len() - 1 {
         0 => String::new(),
         count => format!(" (and {count} more: see {} check)", session.doctor()),
@@ -90,8 +115,7 @@ pub async fn before_a_change(session: &Session, cluster: &Cluster) -> Result<Loo
         first.detail
     );
     Err(Failure::new(Kind::Incomplete, what).hint(format!(
-        "an admin can allow it: {} fix --print-rbac --bind-to USER | kubectl apply -f -",
-        session.doctor()
+        "an admin can allow it: {verb} --print-rbac --bind-to USER | kubectl apply -f -"
     )))
 }
 
@@ -138,14 +162,22 @@ pub async fn pour(
     hosts: Option<&HostProbes>,
     sink: &mut dyn Sink,
 ) -> Outcome {
+    ask(session, cluster, Want::ALL, hosts, sink).await
+}
+
+async fn ask(
+    session: &Session,
+    cluster: &Cluster,
+    want: Want,
+    hosts: Option<&HostProbes>,
+    sink: &mut dyn Sink,
+) -> Outcome {
     let stderr = session.printer.stderr;
     let progress = Spinner::new(stderr.is_terminal && !session.verbose, stderr.unicode);
     // Boxed: the futures of all questions together are too large for the stack of every caller.
     match hosts {
-        None => Box::pin(collect_live(cluster, Want::ALL, sink, &progress)).await,
-        Some(hosts) => {
-            Box::pin(collect_with_hosts(cluster, Want::ALL, hosts, sink, &progress)).await
-        }
+        None => Box::pin(collect_live(cluster, want, sink, &progress)).await,
+        Some(hosts) => Box::pin(collect_with_hosts(cluster, want, hosts, sink, &progress)).await,
     }
 }
 

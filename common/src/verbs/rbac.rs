@@ -57,19 +57,6 @@ pub fn fix() -> Vec<Value> {
     rules
 }
 
-/// `pods`: lists and deletes them. With `stuck`, what keeps a pod is looked for as `check` does.
-pub fn pods(stuck: bool) -> Vec<Value> {
-    let kube_system = json!({ "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] });
-    let mut rules = if stuck { check() } else { vec![kube_system] };
-    rules.push(rule(&[""], &["pods"], &["delete", "get", "list"]));
-    if stuck {
-        // That a node is gone is looked at again before its pods are forgotten.
-        rules.push(rule(&[""], &["nodes"], &["get"]));
-    }
-    rules.extend(lease_of_ours());
-    rules
-}
-
 /// What making, using and deleting node pods takes beyond looking.
 pub fn node_pods() -> Vec<Value> {
     // Where commands cannot be run in pods, what they print comes by log.
@@ -96,10 +83,21 @@ pub fn sweep() -> Vec<Value> {
 
 /// What looking at a cluster and its nodes takes; `lists` are the core kinds that are listed.
 pub fn looking(lists: &[&str]) -> Vec<Value> {
-    vec![
+    let mut rules = vec![
         rule(&[""], lists, &["list"]),
-        json!({ "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] }),
+        kube_system(),
         json!({ "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["kube-root-ca.crt"], "verbs": ["get"] }),
+        exec(),
+        // Versions and API groups are shown to everybody (system:discovery).
+        json!({ "nonResourceURLs": ["/openid/v1/jwks"], "verbs": ["get"] }),
+    ];
+    rules.extend(installation());
+    rules
+}
+
+/// How Calico is installed.
+pub fn installation() -> Vec<Value> {
+    vec![
         rule(&["apps"], &["daemonsets", "deployments"], &["list"]),
         rule(
             &["crd.projectcalico.org", "projectcalico.org"],
@@ -112,18 +110,21 @@ pub fn looking(lists: &[&str]) -> Vec<Value> {
             "resourceNames": ["clusterinformations.projectcalico.org"],
             "verbs": ["get"],
         }),
-        exec(),
-        // Versions and API groups are shown to everybody (system:discovery).
-        json!({ "nonResourceURLs": ["/openid/v1/jwks"], "verbs": ["get"] }),
     ]
 }
 
+/// The cluster's identity.
+pub fn kube_system() -> Value {
+    json!({ "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] })
+}
+
 /// Commands in pods. The request is a GET that is upgraded, so "get" it is; servers from 1.35 on ask for "create" as well.
-fn exec() -> Value {
+pub fn exec() -> Value {
     rule(&[""], &["pods/exec"], &["create", "get"])
 }
 
-fn our_lease(verbs: &[&str]) -> Value {
+/// The right to do this to the Lease that keeps two runs apart.
+pub fn our_lease(verbs: &[&str]) -> Value {
     json!({ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [lease::NAME], "verbs": verbs })
 }
 
@@ -135,7 +136,7 @@ pub fn lease_of_ours() -> Vec<Value> {
 /// `undo` looks at nothing but what it takes back.
 pub fn undo() -> Vec<Value> {
     let mut rules = vec![
-        json!({ "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] }),
+        kube_system(),
         // What an earlier run left.
         rule(&[""], &["pods"], &["list"]),
         exec(),

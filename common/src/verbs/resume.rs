@@ -6,18 +6,19 @@ use std::collections::BTreeSet;
 use crate::cli::{Exit, Failure, Kind, OutputFormat};
 use crate::execute::journal::{Run, RunState};
 use crate::node::pod::Op;
-use crate::plan::{Plan, RunResult, StepState};
-use crate::report::plan as plan_text;
+use crate::plan::{Outcome, Plan, RunResult, StepState};
 use crate::report::v1::FixReport;
+use crate::report::{outcome as outcome_text, plan as plan_text};
 use clap::Args;
+use serde_json::Value;
 
 use super::Session;
 use super::change::{self, Work};
 use super::node_flags::PodFlags;
 use super::repair::{Again, ChangeFlags, DryRun, Request, Stuck, finish, print};
 use super::role::RoleFlags;
-use super::undo::reopen;
-use super::{earlier, look, rbac};
+use super::undo::{exit_of, reopen};
+use super::{allowed, earlier, look};
 
 /// Which run, and how to go on.
 #[derive(Args, Clone, Debug)]
@@ -37,12 +38,16 @@ pub struct ResumeFlags {
     role: RoleFlags,
 }
 
-/// Goes on with it.
+/// Goes on with it. `rules` are what that takes of the API server for the runs of this plugin.
 ///
 /// # Errors
 /// When there is no such run, it cannot go on, or the cluster cannot be asked.
-pub async fn run(session: &Session, flags: &ResumeFlags) -> Result<Exit, Failure> {
-    if flags.role.print(session, "resume", rbac::fix)? {
+pub async fn run(
+    session: &Session,
+    flags: &ResumeFlags,
+    rules: fn() -> Vec<Value>,
+) -> Result<Exit, Failure> {
+    if flags.role.print(session, "resume", rules)? {
         return Ok(Exit::Good);
     }
     let word = flags.run.as_deref().unwrap_or_default();
@@ -67,6 +72,7 @@ pub async fn run(session: &Session, flags: &ResumeFlags) -> Result<Exit, Failure
     if session.format == OutputFormat::Text {
         session.printer.data(&plan_text(&left, &options))?;
     }
+    look::interruptible(allowed::to_do(session, &cluster, &left)).await??;
     options.verbose = true;
     let Some(consent) = change::consent(session, flags.yes, &plan_text(&left, &options))? else {
         if session.format != OutputFormat::Text {
@@ -81,6 +87,9 @@ pub async fn run(session: &Session, flags: &ResumeFlags) -> Result<Exit, Failure
     let pods = flags.pods.open(session, &cluster, plan.id.clone(), Op::Repair, "resume").await;
     let work = Work::GoOn(&recorded);
     let outcome = change::carry_out(session, &cluster, &pods, journal, work, consent).await?;
+    if !is_a_repair(plan) {
+        return judge_by_steps(session, plan, outcome);
+    }
     let own = nodes_of(plan);
     let change = ChangeFlags { yes: flags.yes, dry_run: DryRun::None };
     let request = Request {
@@ -95,6 +104,30 @@ pub async fn run(session: &Session, flags: &ResumeFlags) -> Result<Exit, Failure
     };
     let again = Again { nodes: BTreeSet::new(), pods: &flags.pods, verb: "resume" };
     finish(session, &cluster, plan, outcome, &request, &again).await
+}
+
+/// Whether the plan was to make nodes healthy. Others take things away: a node without Calico is what they want, and `check`
+/// would find fault with it.
+fn is_a_repair(plan: &Plan) -> bool {
+    let verb = plan.made_by.split_once(' ').map_or("fix", |(_, verb)| verb);
+    ["fix", "node", "sandboxes"].contains(&verb)
+}
+
+/// Each step was verified by itself; nothing else is judged.
+fn judge_by_steps(session: &Session, plan: &Plan, outcome: Outcome) -> Result<Exit, Failure> {
+    let exit = exit_of(outcome.result);
+    let mut report = FixReport::new(plan, exit.word());
+    report.undo = change::undo_command(session, plan)?;
+    if session.format != OutputFormat::Text {
+        report.outcome = Some(outcome);
+        print(session, &report)?;
+        return Ok(exit);
+    }
+    session.printer.data(&outcome_text(&outcome, &session.text_options()))?;
+    if let Some(command) = &report.undo {
+        session.printer.data(&format!("undo: {command}\n"))?;
+    }
+    Ok(exit)
 }
 
 /// The nodes that were named when the plan was made; none for a plan about the cluster. Such a run judges only them.

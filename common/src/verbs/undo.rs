@@ -8,12 +8,13 @@ use crate::node::pod::Op;
 use crate::plan::{Outcome, RunResult, StepState, Undo};
 use crate::report::{self, UndoReport, json, outcome as outcome_text, yaml};
 use clap::Args;
+use serde_json::Value;
 
 use super::Session;
 use super::change::{self, Work};
 use super::node_flags::PodFlags;
 use super::role::RoleFlags;
-use super::{earlier, look, rbac};
+use super::{allowed, earlier, look};
 
 /// Which run, and how to take it back.
 #[derive(Args, Clone, Debug)]
@@ -33,12 +34,16 @@ pub struct UndoFlags {
     role: RoleFlags,
 }
 
-/// Takes it back.
+/// Takes it back. `rules` are what that takes of the API server for the runs of this plugin.
 ///
 /// # Errors
 /// When there is no such run, it goes on at this moment, or the cluster cannot be asked.
-pub async fn run(session: &Session, flags: &UndoFlags) -> Result<Exit, Failure> {
-    if flags.role.print(session, "undo", rbac::undo)? {
+pub async fn run(
+    session: &Session,
+    flags: &UndoFlags,
+    rules: fn() -> Vec<Value>,
+) -> Result<Exit, Failure> {
+    if flags.role.print(session, "undo", rules)? {
         return Ok(Exit::Good);
     }
     let word = flags.run.as_deref().unwrap_or_default();
@@ -60,6 +65,8 @@ pub async fn run(session: &Session, flags: &UndoFlags) -> Result<Exit, Failure> 
     if session.format == OutputFormat::Text {
         session.printer.data(&text)?;
     }
+    let steps = run.recorded.undoable();
+    look::interruptible(allowed::to_take_back(session, &cluster, &steps)).await??;
     let Some(consent) = change::consent(session, flags.yes, &text)? else {
         if session.format != OutputFormat::Text {
             report.verdict = Exit::Declined.word();

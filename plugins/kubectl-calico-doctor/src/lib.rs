@@ -9,7 +9,7 @@ use common::cli::{
     ConnectionFlags, Exit, Failure, Invocation, OutputFlags, OutputFormat, Plugin, Printer,
     start_log,
 };
-use common::verbs::{Session, resume, runs, undo};
+use common::verbs::{Session, rbac, resume, runs, undo};
 
 use commands::{check, checks, collect, completion, download, explain, fix, status, sweep};
 
@@ -117,8 +117,8 @@ async fn dispatch(
         None => check::run(session, check).await,
         Some(Verb::Check(flags)) => check::run(session, &flags).await,
         Some(Verb::Fix(flags)) => Box::pin(fix::run(session, &flags)).await,
-        Some(Verb::Undo(flags)) => Box::pin(undo::run(session, &flags)).await,
-        Some(Verb::Resume(flags)) => Box::pin(resume::run(session, &flags)).await,
+        Some(Verb::Undo(flags)) => Box::pin(undo::run(session, &flags, rbac::undo)).await,
+        Some(Verb::Resume(flags)) => Box::pin(resume::run(session, &flags, rbac::fix)).await,
         Some(Verb::Runs) => runs::run(session).await,
         Some(Verb::Collect(flags)) => collect::run(session, &flags, output).await,
         Some(Verb::Download(flags)) => download::run(session, &flags).await,

@@ -3,6 +3,7 @@
 //! This crate holds the command line and one file per verb. Everything else is in `common`.
 
 mod commands;
+mod roles;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use common::cli::{
@@ -88,8 +89,8 @@ async fn dispatch(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Pods(flags) => Box::pin(pods::run(session, &flags)).await,
         Verb::Sandboxes(flags) => Box::pin(sandboxes::run(session, &flags)).await,
         Verb::Leftovers(flags) => Box::pin(leftovers::run(session, &flags)).await,
-        Verb::Undo(flags) => Box::pin(undo::run(session, &flags)).await,
-        Verb::Resume(flags) => Box::pin(resume::run(session, &flags)).await,
+        Verb::Undo(flags) => Box::pin(undo::run(session, &flags, roles::undo)).await,
+        Verb::Resume(flags) => Box::pin(resume::run(session, &flags, roles::resume)).await,
         Verb::Runs => runs::run(session).await,
         Verb::Completion(flags) => completion::run(session, &flags),
     }

@@ -8,6 +8,8 @@ mod plugin;
 mod pods;
 mod private_host;
 mod report;
+mod role_runs;
+mod role_stage;
 mod roles;
 mod secrets;
 
@@ -19,5 +21,7 @@ pub use plugin::{Doctor, Plugin, Ran};
 pub use pods::{Pods, Snapshot};
 pub use private_host::PrivateHost;
 pub use report::{Report, Root};
+pub use role_runs::{EXEC, Verb, is_seldom, nothing_but_roles};
+pub use role_stage::{Stage, is_named};
 pub use roles::{Right, Users};
 pub use secrets::{Secrets, keep};

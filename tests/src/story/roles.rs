@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Doctor, demand};
+use super::{Plugin, demand};
 use crate::testbed::{Error, Testbed, wait_until};
 
 /// Marks what was made for these users.
@@ -122,13 +122,13 @@ impl<'a> Users<'a> {
     /// `never` are rights that none of those has either.
     pub fn of_printed_role(
         testbed: &'a Testbed,
-        doctor: &Doctor,
+        plugin: &Plugin,
         name: &str,
         arguments: &[&str],
         never: &[&str],
     ) -> Result<Self, Error> {
         let print = [arguments, &["--print-rbac", "--bind-to", name]].concat();
-        let printed = doctor.run(&print)?;
+        let printed = plugin.run(&print)?;
         demand(printed.code == 0, "the role is printed", &printed)?;
         let mut users =
             Self { testbed, name: name.to_owned(), printed: Vec::new(), rights: Vec::new() };

@@ -76,6 +76,11 @@ impl ControlPlane<'_> {
         Ok(())
     }
 
+    /// Stops the controllers alone: nothing is made, counted or collected by itself.
+    pub(crate) fn stop_controllers(&self) -> Result<(), Error> {
+        stop(self.layout, "kube-controller-manager")
+    }
+
     fn look(&self, arguments: &[&str]) -> Result<(), String> {
         match self.kubectl(arguments) {
             Ok(output) if output.is_success() => Ok(()),

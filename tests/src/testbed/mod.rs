@@ -28,7 +28,7 @@
 //! - Faults of a node: [`Testbed::expire_token`], [`Testbed::hide_cni_binary`], [`Testbed::hide_conflist`],
 //!   [`Testbed::hide_cni_kubeconfig`], [`Testbed::foreign_conflist`], [`Testbed::remove_calico_image`], [`Testbed::stick`],
 //!   [`Testbed::orphan_sandboxes`], [`Testbed::make_unready`], [`Testbed::stop_service`]. Of the cluster:
-//!   [`Testbed::delete_cluster_information`], [`Testbed::stop_api_server`], [`Testbed::restrict_pods`], and
+//!   [`Testbed::delete_cluster_information`], [`Testbed::stop_api_server`], [`Testbed::stop_controllers`], [`Testbed::restrict_pods`], and
 //!   [`Testbed::recreate_service_account`], [`Testbed::renew`]; after the last two, [`Testbed::heal_credentials`].
 //! - A node that Calico has left: [`Testbed::abandon`], then [`Abandoned::seed`] (everything that Calico leaves) or
 //!   [`Abandoned::seed_look_alikes`] (what only looks like it). [`Dump::of`] writes a node down, to compare.

@@ -11,9 +11,10 @@ use common::findings::Code;
 use common::verbs::node_flags::{PodFlags, nodes_named};
 use common::verbs::repair::{self, ChangeFlags, DryRun, Request, Stuck};
 use common::verbs::role::RoleFlags;
-use common::verbs::{Session, look, rbac};
+use common::verbs::{Session, look};
 
 use super::all_state::{self, AllStateFlags};
+use crate::roles;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct NodeFlags {
@@ -48,8 +49,9 @@ fn stale() -> Vec<Code> {
 
 pub(crate) async fn run(session: &Session, flags: &NodeFlags) -> Result<Exit, Failure> {
     let everything = flags.all_state.is_wanted();
-    let rules = if everything { all_state::rules } else { rbac::fix };
-    if flags.role.print(session, "node", rules)? {
+    let (name, rules): (_, fn() -> _) =
+        if everything { ("node-all-state", roles::all_state) } else { ("node", roles::node) };
+    if flags.role.print(session, name, rules)? {
         return Ok(Exit::Good);
     }
     let cluster = look::connect(session).await?;

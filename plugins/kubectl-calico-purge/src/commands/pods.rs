@@ -18,9 +18,11 @@ use common::snapshot::Resource;
 use common::verbs::repair::{ChangeFlags, DryRun};
 use common::verbs::role::RoleFlags;
 use common::verbs::undo::exit_of;
-use common::verbs::{Session, change, look, rbac};
+use common::verbs::{Session, change, look};
 use jiff::Timestamp;
 use serde::Deserialize;
+
+use crate::roles;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PodsFlags {
@@ -58,7 +60,9 @@ pub(crate) struct PodsFlags {
 }
 
 pub(crate) async fn run(session: &Session, flags: &PodsFlags) -> Result<Exit, Failure> {
-    if flags.role.print(session, "pods", || rbac::pods(flags.stuck))? {
+    let (name, rules): (_, fn() -> _) =
+        if flags.stuck { ("pods-stuck", roles::stuck_pods) } else { ("pods", roles::pods) };
+    if flags.role.print(session, name, rules)? {
         return Ok(Exit::Good);
     }
     let cluster = look::connect(session).await?;
@@ -132,8 +136,14 @@ async fn hanging(
     });
     look::interruptible(listing).await??;
     let mut stuck = Vec::new();
+    let mut is_whole = true;
     if !pods.is_empty() {
         let seen = look::at_cluster(session, cluster).await?;
+        if flags.change.dry_run == DryRun::None {
+            let verb = format!("{} pods --stuck", session.program);
+            look::demand_all(session, &seen.snapshot, &verb)?;
+        }
+        is_whole = !look::tell_forbidden(session, &seen.snapshot);
         stuck.extend(pods.iter().map(|pod| Stuck {
             pod: pod_ref(pod),
             node: pod.spec.node_name.clone(),
@@ -145,6 +155,7 @@ async fn hanging(
     let plan = force_deletion_steps(order, &stuck);
     let left = stuck.iter().filter(|it| it.why != WhyStuck::NodeGone).count();
     let exit = if left > 0 { Exit::Findings } else { Exit::Good };
+    let exit = if is_whole { exit } else { exit.or(Exit::Incomplete) };
     let report = PodsReport::new(&plan, &Flood::default(), "planned")
         .with_stuck(&stuck, |it| it.text(&session.program, session.doctor()));
     let nothing = match left {
@@ -182,7 +193,8 @@ async fn settle(
             session.printer.data(&plan_text(&plan, &session.text_options()))?;
         }
         print(session, &report)?;
-        return Ok(Exit::Good);
+        let is_whole = otherwise != Exit::Incomplete;
+        return Ok(if is_whole { Exit::Good } else { otherwise });
     }
     // No node's host is touched: none of these pods is ever made.
     let pods = NodePods::new(cluster, NodePodOptions::new(plan.id.clone(), Op::Repair, Vec::new()));

@@ -9,7 +9,9 @@ use common::findings::Code;
 use common::verbs::node_flags::{PodFlags, nodes_named};
 use common::verbs::repair::{self, ChangeFlags, Request, Stuck};
 use common::verbs::role::RoleFlags;
-use common::verbs::{Session, look, rbac};
+use common::verbs::{Session, look};
+
+use crate::roles;
 
 /// The check that names orphaned sandboxes.
 const ORPHANED: [Code; 1] = [Code("CAL-POD-003")];
@@ -28,7 +30,7 @@ pub(crate) struct SandboxesFlags {
 }
 
 pub(crate) async fn run(session: &Session, flags: &SandboxesFlags) -> Result<Exit, Failure> {
-    if flags.role.print(session, "sandboxes", rbac::fix)? {
+    if flags.role.print(session, "sandboxes", roles::sandboxes)? {
         return Ok(Exit::Good);
     }
     let cluster = look::connect(session).await?;

@@ -80,6 +80,13 @@ impl Testbed {
         Ok(fault)
     }
 
+    /// Stops Kubernetes' controllers: no owner makes pods, and nobody collects those of nodes that are gone.
+    pub fn stop_controllers(&self, _lock: &ClusterLock) -> Result<ClusterFault<'_>, Error> {
+        let fault = ClusterFault { testbed: self, undo: Some(Undo::StartApi) };
+        self.control_plane().stop_controllers()?;
+        Ok(fault)
+    }
+
     /// Lets every namespace but kube-system refuse pods that want anything of the node (Pod Security Standard `restricted`).
     pub fn restrict_pods(&self, _lock: &ClusterLock) -> Result<ClusterFault<'_>, Error> {
         let names = self.field(&["namespaces"], "{.items[*].metadata.name}")?;

@@ -88,8 +88,18 @@ impl Testbed {
         self.wait_spread()?;
         clear(node)?;
         self.forget_calico(node)?;
-        node.script(MOUNT, &[CGROUPS])?;
+        self.mount_cgroups(node)?;
         Ok(abandoned)
+    }
+
+    /// Mounts what hosts with systemd have: without it no scan is complete. [`Testbed::unmount_cgroups`] takes it away.
+    pub fn mount_cgroups(&self, node: &Node) -> Result<(), Error> {
+        node.script(MOUNT, &[CGROUPS]).map(drop)
+    }
+
+    /// Takes away what [`Testbed::mount_cgroups`] mounted.
+    pub fn unmount_cgroups(&self, node: &Node) -> Result<(), Error> {
+        node.script(UNMOUNT, &[CGROUPS]).map(drop)
     }
 
     /// Waits until the DaemonSet's controller has counted the nodes anew.
@@ -113,7 +123,7 @@ impl Testbed {
             return Ok(());
         }
         clear(node)?;
-        node.script(UNMOUNT, &[CGROUPS])?;
+        self.unmount_cgroups(node)?;
         self.forget_calico(node)?;
         self.kubectl(&["label", "node", node.name(), &format!("{WITHOUT_CALICO}-")])?;
         node.remove(MARKER)
@@ -202,6 +212,11 @@ impl Abandoned<'_> {
             return Err(Error::Missing(format!("one of {names:?} is no residue")));
         }
         self.testbed.make(&self.node, &items)
+    }
+
+    /// Leaves only what is at the Node object, and returns the names.
+    pub fn seed_object(&self) -> Result<Vec<String>, Error> {
+        self.testbed.remember_calico(&self.node)
     }
 
     /// Fills the node with what looks like Calico's and is not, and returns what each is.

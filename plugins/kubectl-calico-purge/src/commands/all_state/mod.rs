@@ -22,8 +22,7 @@ use common::verbs::look::{self, Look};
 use common::verbs::node_flags::{PodFlags, announce, close};
 use common::verbs::repair::{self, ChangeFlags, DryRun};
 use common::verbs::undo::exit_of;
-use common::verbs::{Session, change, rbac};
-use serde_json::Value;
+use common::verbs::{Session, change};
 
 /// Flags that only mean something together with `--all-state`.
 #[derive(Args, Clone, Debug, Default)]
@@ -63,26 +62,6 @@ pub(crate) struct Request<'a> {
 
 /// The user's words, after the plugin's name.
 const VERB: &str = "node --all-state";
-
-/// What it asks of the API server.
-pub(crate) fn rules() -> Vec<Value> {
-    let mut rules = rbac::fix();
-    rules.extend([
-        rbac::rule(&[""], &["services"], &["list"]),
-        rbac::rule(&["policy"], &["poddisruptionbudgets"], &["list"]),
-        rbac::rule(
-            &["crd.projectcalico.org", "projectcalico.org"],
-            &["felixconfigurations"],
-            &["list"],
-        ),
-        rbac::rule(&["operator.tigera.io"], &["installations"], &["list"]),
-        rbac::rule(&["helm.cattle.io"], &["helmcharts"], &["list"]),
-        rbac::rule(&[""], &["nodes", "nodes/status"], &["patch"]),
-        rbac::rule(&["apps"], &["daemonsets"], &["patch"]),
-        rbac::rule(&[""], &["pods/eviction"], &["create"]),
-    ]);
-    rules
-}
 
 pub(crate) async fn run(
     session: &Session,

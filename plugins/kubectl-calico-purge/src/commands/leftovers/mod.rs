@@ -13,9 +13,10 @@ use common::report::{LeftoversReport, NodeLeftovers, json, leftovers, yaml};
 use common::verbs::node_flags::{PodFlags, close, nodes_named};
 use common::verbs::repair::ChangeFlags;
 use common::verbs::role::RoleFlags;
-use common::verbs::{Session, look, rbac};
+use common::verbs::{Session, look};
 use ipnet::IpNet;
-use serde_json::Value;
+
+use crate::roles;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LeftoversFlags {
@@ -51,18 +52,13 @@ pub(crate) struct LeftoversFlags {
     role: RoleFlags,
 }
 
-/// What the verb asks of the API server.
-fn rules() -> Vec<Value> {
-    let mut rules = rbac::looking(&["nodes", "pods", "events", "serviceaccounts"]);
-    rules.extend(rbac::node_pods());
-    // With --remove: what is at the Node object, and what keeps two runs apart.
-    rules.push(rbac::rule(&[""], &["nodes", "nodes/status"], &["patch"]));
-    rules.extend(rbac::lease_of_ours());
-    rules
-}
-
 pub(crate) async fn run(session: &Session, flags: &LeftoversFlags) -> Result<Exit, Failure> {
-    if flags.role.print(session, "leftovers", rules)? {
+    let (name, rules): (_, fn() -> _) = if flags.remove {
+        ("leftovers-remove", roles::removing_leftovers)
+    } else {
+        ("leftovers", roles::leftovers)
+    };
+    if flags.role.print(session, name, rules)? {
         return Ok(Exit::Good);
     }
     if let Some(file) = &flags.scan {
@@ -75,7 +71,11 @@ pub(crate) async fn run(session: &Session, flags: &LeftoversFlags) -> Result<Exi
     let cluster = look::connect(session).await?;
     let which = look::interruptible(nodes_named(&cluster, &flags.names, flags.selector.as_deref()))
         .await??;
-    let look = look::at_cluster(session, &cluster).await?;
+    let look = look::at_installation(session, &cluster).await?;
+    if flags.remove {
+        let verb = format!("{} leftovers --remove", session.program);
+        look::demand_all(session, &look.snapshot, &verb)?;
+    }
     let targets = scan::targets(&look.snapshot, &which, &flags.pools)?;
     if flags.remove {
         scan::refuse_the_living(session, &targets)?;
@@ -90,7 +90,10 @@ pub(crate) async fn run(session: &Session, flags: &LeftoversFlags) -> Result<Exi
         if flags.remove {
             remove::run(session, (&cluster, &pods), flags, &look, &targets, found).await
         } else {
-            print(session, LeftoversReport::new(place, found, ""), Exit::Good)
+            // What is Calico's on a node is judged by what the cluster says.
+            let is_whole = !look::tell_forbidden(session, &look.snapshot);
+            let exit = if is_whole { Exit::Good } else { Exit::Incomplete };
+            print(session, LeftoversReport::new(place, found, ""), exit)
         }
     };
     let ended = Box::pin(work).await;

@@ -85,7 +85,7 @@ async fn second(
     pods: &NodePods,
     targets: &[Target],
 ) -> Result<Vec<NodeLeftovers>, Failure> {
-    let look = look::at_cluster(session, cluster).await?;
+    let look = look::at_installation(session, cluster).await?;
     Ok(scan::all(session, pods, &look.snapshot, targets).await)
 }
 
