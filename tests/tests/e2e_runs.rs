@@ -5,7 +5,6 @@
 #![allow(clippy::print_stdout, reason = "a live test says what it measured")]
 
 use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -77,16 +76,6 @@ fn lease_of(holder: &str, renewed: Timestamp) -> String {
     )
 }
 
-fn signal(name: &str, process: u32) -> Result<(), Error> {
-    let odd = |why: String| Error::Odd { what: format!("kill -{name}"), why };
-    let status = Command::new("kill").arg(format!("-{name}")).arg(process.to_string()).status();
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(odd(status.to_string())),
-        Err(error) => Err(odd(error.to_string())),
-    }
-}
-
 #[test]
 fn only_who_holds_the_lease_acts() -> Result<(), Error> {
     let Some(testbed) = Testbed::for_test("lease")? else { return Ok(()) };
@@ -103,12 +92,12 @@ fn only_who_holds_the_lease_acts() -> Result<(), Error> {
     testbed.kubectl(&["delete", "lease", "kubectl-calico", "-n", "kube-system"])?;
     let mut first = Running::fix(&doctor)?;
     first.wait("the first step", |journal| journal.is_at(0))?;
-    signal("STOP", first.process())?;
+    first.signal("STOP")?;
     let refused = other.run(&["fix", "--yes"])?;
     // Control: the same command acts when there is no Lease.
     testbed.kubectl(&["delete", "lease", "kubectl-calico", "-n", "kube-system"])?;
     let acts = other.run(&["fix", "--yes"])?;
-    signal("CONT", first.process())?;
+    first.signal("CONT")?;
     let (journal, status) = first.end()?;
     ends(&refused, 6, "another run is changing this cluster")?;
     ends(&acts, 0, "Done")?;
@@ -197,7 +186,7 @@ fn a_run_that_is_told_to_end_leaves_nothing() -> Result<(), Error> {
     for name in ["TERM", "INT"] {
         let mut run = Running::fix(&doctor)?;
         run.wait("the first step", |journal| journal.is_at(0))?;
-        signal(name, run.process())?;
+        run.signal(name)?;
         let (journal, status) = run.end()?;
         demand(status.code() == Some(130), "it exits 130", &(status, &journal))?;
         nothing_of_ours(&testbed)?;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -180,6 +180,16 @@ impl Running {
             Ok(Some(status)) => Err(unmet(&format!("it ended before, {status}"), self.journal())),
             Err(error) => Err(unmet(&error.to_string(), self.journal())),
         }
+    }
+
+    /// Sends it a signal: `INT`.
+    pub fn signal(&self, name: &str) -> Result<(), Error> {
+        let mut kill = Command::new("kill");
+        kill.arg(format!("-{name}")).arg(self.process().to_string());
+        let status = kill.status().map_err(|error| odd(&error))?;
+        let why = status.to_string();
+        let what = format!("kill -{name}");
+        if status.success() { Ok(()) } else { Err(Error::Odd { what, why }) }
     }
 
     /// Kills it with SIGKILL. Returns what its journal told then, and whether the kill came in time.
