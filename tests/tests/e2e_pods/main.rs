@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "a live test says what it measured")]
 
 mod flood;
+mod interrupted;
 
 use std::error::Error;
 use std::sync::Arc;
