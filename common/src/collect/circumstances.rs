@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
+use crate::calico::FelixConfiguration;
 use crate::calico::names::{CRD_GROUP, V3_GROUP};
 use crate::cluster::{ApiError, Cluster, ListRequest};
 use crate::plan::ObjectRef;
@@ -14,7 +15,7 @@ pub async fn circumstances(cluster: &Cluster, snapshot: &Snapshot) -> Circumstan
         list(cluster, "daemonsets", "apps", "v1"),
         node_agent(cluster, snapshot),
         list(cluster, "poddisruptionbudgets", "policy", "v1"),
-        felix(cluster, snapshot),
+        felix_configurations(cluster, snapshot),
         list(cluster, "installations", "operator.tigera.io", "v1"),
         list(cluster, "helmcharts", "helm.cattle.io", "v1"),
         list(cluster, "services", "", "v1"),
@@ -41,7 +42,11 @@ fn gap(resource: Resource, error: &ApiError) -> Gap {
     Gap::new(RecordKey::List(resource).path(), error.gap_reason(), error.to_string())
 }
 
-async fn felix<T: DeserializeOwned>(cluster: &Cluster, snapshot: &Snapshot) -> Known<Vec<T>> {
+/// All FelixConfigurations, of the group that holds Calico's objects; absent when none of them is served.
+pub async fn felix_configurations(
+    cluster: &Cluster,
+    snapshot: &Snapshot,
+) -> Known<Vec<FelixConfiguration>> {
     const PLURAL: &str = "felixconfigurations";
     match &snapshot.flavour {
         Known::Known(Flavour::NativeV3) => list(cluster, PLURAL, V3_GROUP, "v3").await,

@@ -22,7 +22,7 @@ mod tee;
 mod tests;
 mod want;
 
-pub use circumstances::circumstances;
+pub use circumstances::{circumstances, felix_configurations};
 pub use hosts::{HostProbes, Which};
 pub use live::{MissedHost, Outcome, collect_live, collect_with_hosts};
 pub use nodes::{ALL_NODES_LIMIT, SAMPLE};

@@ -74,7 +74,7 @@ impl NodeLeftovers {
         Self {
             node: node.to_owned(),
             scope: match scope {
-                Scope::Stale => "stale",
+                Scope::Stale | Scope::OtherMode => "stale",
                 Scope::NotInstalled => "not-installed",
                 Scope::AllState => "all-state",
             },

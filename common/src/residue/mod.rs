@@ -9,6 +9,9 @@
 //! lives needs it. Whatever cannot be proven is kept, and said.
 
 pub mod facts;
+mod felix;
+#[cfg(test)]
+mod felix_tests;
 mod id;
 mod inventory;
 mod node_object;
@@ -19,6 +22,7 @@ mod transaction;
 mod verification;
 
 pub use facts::ResidueFacts;
+pub use felix::FelixSettings;
 pub use id::{ResidueId, ResidueKind};
 pub use inventory::{Inventory, Kept, Residue, take_inventory};
 pub use node_object::{NodePatch, add_node_object, patches};

@@ -30,7 +30,7 @@ pub struct NodePatch {
 
 /// Adds what Calico left at the Node object. While Calico lives on the node, all of it is in use.
 pub fn add_node_object(found: &mut Inventory, node: &Node, scope: Scope) {
-    if scope == Scope::Stale {
+    if matches!(scope, Scope::Stale | Scope::OtherMode) {
         return;
     }
     for (key, value) in &node.metadata.annotations {

@@ -15,6 +15,8 @@ use crate::snapshot::{Coverage, Gap, GapReason, Known, Snapshot};
 pub enum Scope {
     /// Calico lives on the node: only what it certainly does not need any more.
     Stale,
+    /// The same without what pods left: checks judge that, by more than a scan.
+    OtherMode,
     /// Calico is not installed on the node: all of it.
     NotInstalled,
     /// Calico is about to leave the node: all of it, except what a living pod uses.
@@ -47,12 +49,18 @@ pub struct Surroundings {
     pub pools: Known<Vec<IpNet>>,
     /// Whether a pool uses VXLAN, or anything else asks for Calico's VXLAN device.
     pub vxlan: Known<bool>,
+    /// The same of the device for IPv6.
+    pub vxlan_v6: Known<bool>,
     /// Whether a pool uses IP-in-IP.
     pub ipip: Known<bool>,
     /// Whether WireGuard is enabled.
     pub wireguard: Known<bool>,
     /// Whether Felix runs its BPF data plane.
     pub bpf: Known<bool>,
+    /// Whether Felix programs IPv6.
+    pub ipv6: Known<bool>,
+    /// Whether BIRD routes between nodes.
+    pub bird: Known<bool>,
     /// What Felix programs its rules with.
     pub backend: Known<FelixBackend>,
     /// Addresses of this node's own tunnel devices, as its Node object says.
@@ -70,9 +78,12 @@ impl Surroundings {
             node_addresses: unknown("the addresses of the cluster's nodes"),
             pools: if pools.is_empty() { unknown("the IP pools") } else { Known::Known(pools) },
             vxlan: unknown("the IP pools"),
+            vxlan_v6: unknown("the IP pools"),
             ipip: unknown("the IP pools"),
             wireguard: unknown("FelixConfiguration"),
             bpf: unknown("FelixConfiguration"),
+            ipv6: unknown("FelixConfiguration"),
+            bird: unknown("DaemonSet calico-node"),
             backend: unknown("FelixConfiguration"),
             tunnel_addresses: BTreeSet::new(),
         }

@@ -22,7 +22,7 @@ pub use pod::{
 };
 pub use workload::{
     ConfigMap, DaemonSet, DaemonSetSpec, DaemonSetStatus, Deployment, DeploymentSpec,
-    DeploymentStatus, EnvironmentSource, EnvironmentVariable, FieldReference, HostPath,
-    LocalReference, Namespace, PodTemplate, ServiceAccount, TemplateContainer, TemplateSpec,
-    Volume,
+    DeploymentStatus, EnvironmentOrigin, EnvironmentSource, EnvironmentVariable, FieldReference,
+    HostPath, LocalReference, Namespace, PodTemplate, ServiceAccount, TemplateContainer,
+    TemplateSpec, Volume,
 };

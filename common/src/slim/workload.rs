@@ -78,7 +78,7 @@ pub struct LocalReference {
 
 /// A container of a pod template.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct TemplateContainer {
     /// Name.
     pub name: String,
@@ -86,6 +86,18 @@ pub struct TemplateContainer {
     pub image: String,
     /// Environment.
     pub env: Vec<EnvironmentVariable>,
+    /// Where more of it comes from, all variables at once.
+    pub env_from: Vec<EnvironmentOrigin>,
+}
+
+/// An object that all its keys become environment variables of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EnvironmentOrigin {
+    /// A ConfigMap.
+    pub config_map_ref: Option<LocalReference>,
+    /// A Secret.
+    pub secret_ref: Option<LocalReference>,
 }
 
 /// An environment variable; one that comes from elsewhere (`valueFrom`) has no value here.
@@ -124,6 +136,10 @@ pub struct DaemonSetStatus {
     pub desired_number_scheduled: i64,
     /// Nodes among them that have one.
     pub current_number_scheduled: i64,
+    /// Nodes among them that have one of the newest template.
+    pub updated_number_scheduled: i64,
+    /// The generation of the spec that these numbers are about.
+    pub observed_generation: Option<i64>,
     /// Pods that are ready.
     pub number_ready: i64,
 }

@@ -101,6 +101,7 @@ pub async fn run(
         verb: "resume",
         nothing: "There is nothing to repair.",
         stuck: Stuck::Left,
+        other_modes: None,
     };
     let again = Again { nodes: BTreeSet::new(), pods: &flags.pods, verb: "resume" };
     finish(session, &cluster, plan, outcome, &request, &again).await

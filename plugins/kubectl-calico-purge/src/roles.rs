@@ -5,9 +5,15 @@ use common::verbs::rbac::{
 };
 use serde_json::Value;
 
-/// `node`: the repairs are the doctor's.
+/// `node`: the repairs are the doctor's. Felix's settings tell which mode is in use.
 pub(crate) fn node() -> Vec<Value> {
-    fix()
+    let mut rules = fix();
+    rules.push(rule(
+        &["crd.projectcalico.org", "projectcalico.org"],
+        &["felixconfigurations"],
+        &["list"],
+    ));
+    rules
 }
 
 /// `node --all-state`.

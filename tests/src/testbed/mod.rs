@@ -82,7 +82,7 @@ pub use precondition::{Skip, available};
 pub(crate) use process::MARK;
 pub use process::Process;
 pub use progress::Progress;
-pub use residues::Abandoned;
+pub use residues::{Abandoned, Beside};
 pub use seat::layouts;
 pub use wait::{wait_every, wait_until};
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::calico::FelixConfiguration;
 use crate::calico::names::EXCLUDED_LABEL;
 use crate::slim::{DaemonSet, Metadata};
 use crate::snapshot::{Gap, GapReason, Known};
@@ -165,24 +166,6 @@ impl LabelSelector {
         self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
             && self.match_expressions.iter().all(holds)
     }
-}
-
-/// A FelixConfiguration: `default`, or `node.NAME`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct FelixConfiguration {
-    /// Metadata.
-    pub metadata: Metadata,
-    /// What it says.
-    pub spec: FelixSpec,
-}
-
-/// What a [`FelixConfiguration`] says.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct FelixSpec {
-    /// Whether the eBPF data plane is on.
-    pub bpf_enabled: Option<bool>,
 }
 
 /// What the Tigera operator is told to install.

@@ -26,9 +26,10 @@ use serde::Serialize;
 use crate::findings::{Code, Evidence};
 use crate::snapshot::{Gap, Known, Snapshot};
 
+pub use crate::calico::FelixConfiguration;
 pub use circumstances::{
-    Budget, Circumstances, FelixConfiguration, HelmChart, Installation, LabelSelector, NodeAgent,
-    Service, excluded_affinity,
+    Budget, Circumstances, HelmChart, Installation, LabelSelector, NodeAgent, Service,
+    excluded_affinity,
 };
 pub use control_plane::is_control_plane;
 pub use workloads::{daemon_pods, movable_pods};

@@ -121,7 +121,10 @@ fn one(taking: &mut Taking<'_>, path: &str, whose: Whose, what: String) {
         }
         // Felix uses it without the BPF data plane, too.
         Whose::Felix if taking.is_stale_scope() => {}
-        Whose::DataPlane if !taking.is_unwanted(&around.bpf) => {}
+        Whose::DataPlane if !taking.is_unwanted(&around.bpf) => {
+            let what = "pins of the BPF data plane";
+            taking.undecided(ResidueKind::Pin, ROOT, what, &around.bpf);
+        }
         Whose::Felix | Whose::DataPlane => {
             let excerpt = "a place and a name that only Calico pins at";
             let seen = Seen { what, source: "find /sys/fs/bpf", excerpt };
@@ -177,10 +180,10 @@ fn attached(taking: &mut Taking<'_>, program: &AttachedProgram) -> bool {
 /// Programs at cgroups go with the last reference to them. Those that were attached without a pinned link stay.
 fn of_cgroups(taking: &mut Taking<'_>) {
     let facts = taking.facts;
-    let Some(names) = taking.known(&facts.cgroup_programs) else { return };
     if !taking.is_unwanted(&taking.surroundings.bpf) {
         return;
     }
+    let Some(names) = taking.known(&facts.cgroup_programs) else { return };
     for name in names {
         let what = format!("BPF program {name} at a cgroup");
         let seen = Seen { what, source: "bpftool cgroup tree", excerpt: name };

@@ -4,8 +4,8 @@ use core::net::IpAddr;
 
 use super::{Means, Seen, Taking};
 use crate::calico::veth;
-use crate::residue::ResidueKind;
 use crate::residue::facts::{HostLink, NetworkNamespaces, OtherEnd};
+use crate::residue::{ResidueKind, Scope};
 use crate::snapshot::Known;
 
 /// What an interface of a name has to be.
@@ -14,10 +14,8 @@ struct Device {
     kind: &'static str,
 }
 
-const VXLAN: [Device; 2] = [
-    Device { name: "vxlan.calico", kind: "vxlan" },
-    Device { name: "vxlan-v6.calico", kind: "vxlan" },
-];
+const VXLAN: [Device; 1] = [Device { name: "vxlan.calico", kind: "vxlan" }];
+const VXLAN_V6: [Device; 1] = [Device { name: "vxlan-v6.calico", kind: "vxlan" }];
 const WIREGUARD: [Device; 2] = [
     Device { name: "wireguard.cali", kind: "wireguard" },
     Device { name: "wg-v6.cali", kind: "wireguard" },
@@ -41,9 +39,15 @@ pub(super) fn take(taking: &mut Taking<'_>) {
         one(taking, link, namespaces);
     }
     let any_of_a_pod = links.iter().any(|link| link.kind == "veth" && veth::is_one(&link.name));
-    if namespaces.is_none() && any_of_a_pod {
+    let are_judged = facts_are_needed(taking.surroundings.scope);
+    if namespaces.is_none() && any_of_a_pod && are_judged {
         taking.known(&facts.namespaces);
     }
+}
+
+/// Whether interfaces of pods are judged, for which namespaces have to be known.
+fn facts_are_needed(scope: Scope) -> bool {
+    scope != Scope::OtherMode
 }
 
 fn one(taking: &mut Taking<'_>, link: &HostLink, namespaces: Option<&NetworkNamespaces>) {
@@ -51,6 +55,8 @@ fn one(taking: &mut Taking<'_>, link: &HostLink, namespaces: Option<&NetworkName
     let of = |devices: &'static [Device]| devices.iter().find(|it| it.name == link.name);
     if let Some(device) = of(&VXLAN) {
         own_device(taking, link, device, &around.vxlan);
+    } else if let Some(device) = of(&VXLAN_V6) {
+        own_device(taking, link, device, &around.vxlan_v6);
     } else if let Some(device) = of(&WIREGUARD) {
         own_device(taking, link, device, &around.wireguard);
     } else if let Some(device) = of(&BPF) {
@@ -103,6 +109,8 @@ fn own_device(taking: &mut Taking<'_>, link: &HostLink, device: &Device, setting
         kept(taking, link, format!("Calico's is of kind {}", device.kind));
     } else if taking.is_unwanted(setting) {
         remove(taking, link, "name and kind are those of Calico's device");
+    } else {
+        taking.undecided(ResidueKind::Link, &link.name, &described(link), setting);
     }
 }
 
@@ -116,9 +124,13 @@ fn tunl0(taking: &mut Taking<'_>, link: &HostLink) {
     let Some(addresses) = taking.known(&facts.addresses) else { return };
     let addresses = addresses.get(IPIP).map(Vec::as_slice).unwrap_or_default();
     let around = taking.surroundings;
-    if addresses.is_empty() || !taking.is_unwanted(&around.ipip) {
+    if addresses.is_empty() {
         // Without an address it does nothing: the kernel keeps it while the module is loaded.
         return;
+    }
+    if !taking.is_unwanted(&around.ipip) {
+        let what = format!("addresses of interface {IPIP}");
+        return taking.undecided(ResidueKind::Link, IPIP, &what, &around.ipip);
     }
     let is_calicos = |it: &IpAddr| {
         around.tunnel_addresses.contains(it)
@@ -147,6 +159,9 @@ fn tunl0(taking: &mut Taking<'_>, link: &HostLink) {
 
 /// The host's end of a pod's interface. The other end tells whether anybody uses it.
 fn of_pod(taking: &mut Taking<'_>, link: &HostLink, namespaces: Option<&NetworkNamespaces>) {
+    if taking.surroundings.scope == Scope::OtherMode {
+        return;
+    }
     if link.kind != "veth" {
         return kept(taking, link, "Calico's are of kind veth");
     }

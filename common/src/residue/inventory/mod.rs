@@ -52,6 +52,8 @@ pub struct Inventory {
     pub kept: Vec<Kept>,
     /// What is never removed and worth knowing of, sorted by id.
     pub reported: Vec<Kept>,
+    /// What is kept only because nobody could tell whether the Calico that lives here needs it; sorted by id.
+    pub undecided: Vec<Kept>,
     /// What could not be looked at, sorted.
     pub gaps: Vec<Gap>,
 }
@@ -152,6 +154,7 @@ pub fn take_inventory(facts: &ResidueFacts, surroundings: &Surroundings) -> Inve
     found.residues.sort_by(|a, b| a.id.cmp(&b.id));
     found.kept.sort_by(|a, b| a.id.cmp(&b.id));
     found.reported.sort_by(|a, b| a.id.cmp(&b.id));
+    found.undecided.sort_by(|a, b| a.id.cmp(&b.id));
     found.gaps.sort();
     found.gaps.dedup();
     found
@@ -174,7 +177,7 @@ impl<'a> Taking<'a> {
     }
 
     fn is_stale_scope(&self) -> bool {
-        self.surroundings.scope == Scope::Stale
+        matches!(self.surroundings.scope, Scope::Stale | Scope::OtherMode)
     }
 
     /// Whether something that a setting of the cluster asks for may go: always, unless Calico lives here and the setting is
@@ -214,6 +217,16 @@ impl<'a> Taking<'a> {
     ) {
         let id = ResidueId::new(kind, name);
         self.found.reported.push(Kept { id, what: what.into(), why: why.into() });
+    }
+
+    /// Notes what stays because `setting` is not known; once, however much of it there is.
+    fn undecided<T>(&mut self, kind: ResidueKind, name: &str, what: &str, setting: &Known<T>) {
+        let id = ResidueId::new(kind, name);
+        let Known::Unknown(gap) = setting else { return };
+        if self.is_stale_scope() && self.found.undecided.iter().all(|it| it.id != id) {
+            let why = format!("whether it is in use cannot be told: {}", gap.detail);
+            self.found.undecided.push(Kept { id, what: what.to_owned(), why });
+        }
     }
 
     /// Names of the interfaces that are left over.

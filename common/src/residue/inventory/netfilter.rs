@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Means, Seen, TablePlace, Taking};
 use crate::plan::host::{is_calico_ip_set, is_calico_table};
-use crate::plan::{IpFamily, RulesBackend};
-use crate::residue::facts::{SavedRule, SavedTable, backend_word, family_word};
+use crate::plan::{IpFamily, NftFamily, RulesBackend};
+use crate::residue::facts::{SavedRule, SavedRules, SavedTable, backend_word, family_word};
 use crate::residue::{FelixBackend, ResidueKind};
 use crate::snapshot::{Gap, GapReason, Known};
 
@@ -34,10 +34,16 @@ pub(super) fn take(taking: &mut Taking<'_>) {
     let facts = taking.facts;
     let mut references = References::default();
     for (backend, family, rules) in &facts.rules {
-        let Some(rules) = taking.known(rules) else { continue };
-        if is_live(taking, *backend) {
+        if is_live(taking, *backend, *family) {
+            if rules.known().is_some_and(has_own_chains) {
+                let (name, program) = (words(*backend, *family), save_program(*backend, *family));
+                let what = format!("rules of Felix that {program} shows");
+                let backend = &taking.surroundings.backend;
+                taking.undecided(ResidueKind::Chain, &name, &what, backend);
+            }
             continue;
         }
+        let Some(rules) = taking.known(rules) else { continue };
         for table in &rules.unreadable {
             let id = format!("rules.{}.{}", backend_word(*backend), family_word(*family));
             let detail = format!("iptables cannot show table {table}: look with nft list ruleset");
@@ -55,14 +61,28 @@ pub(super) fn take(taking: &mut Taking<'_>) {
     ip_sets(taking, &references);
 }
 
+fn words(backend: RulesBackend, family: IpFamily) -> String {
+    format!("{}/{}", backend_word(backend), family_word(family))
+}
+
+fn has_own_chains(rules: &SavedRules) -> bool {
+    rules.tables.iter().flat_map(|table| &table.chains).any(|name| is_own_chain(name))
+}
+
 /// Whether Felix, which lives here, programs its rules with this implementation, or may.
-fn is_live(taking: &Taking<'_>, backend: RulesBackend) -> bool {
+fn is_live(taking: &Taking<'_>, backend: RulesBackend, family: IpFamily) -> bool {
     taking.is_stale_scope()
+        && !is_unused(taking, family)
         && match taking.surroundings.backend {
             Known::Known(FelixBackend::Iptables(its)) => its == backend,
             Known::Known(FelixBackend::Nftables) => false,
             Known::Known(FelixBackend::Bpf) | Known::Absent | Known::Unknown(_) => true,
         }
+}
+
+/// Whether Felix programs nothing of this family, with whatever it programs.
+fn is_unused(taking: &Taking<'_>, family: IpFamily) -> bool {
+    family == IpFamily::V6 && taking.surroundings.ipv6.known() == Some(&false)
 }
 
 fn is_own_chain(name: &str) -> bool {
@@ -182,12 +202,13 @@ fn save_program(backend: RulesBackend, family: IpFamily) -> &'static str {
 fn nft_tables(taking: &mut Taking<'_>) {
     let facts = taking.facts;
     let Some(tables) = taking.known(&facts.nft_tables) else { return };
-    let may_go = match taking.surroundings.backend {
-        _ if !taking.is_stale_scope() => true,
-        Known::Known(FelixBackend::Iptables(_)) => true,
-        _ => false,
-    };
     for table in tables {
+        let is_of_unused_family = table.family == NftFamily::Ip6 && is_unused(taking, IpFamily::V6);
+        let may_go = match taking.surroundings.backend {
+            _ if !taking.is_stale_scope() || is_of_unused_family => true,
+            Known::Known(FelixBackend::Iptables(_)) => true,
+            _ => false,
+        };
         let name = format!("{}/{}", table.family.word(), table.name);
         let what = format!("nftables table {} {}", table.family.word(), table.name);
         if !is_calico_table(table.family, &table.name) {
@@ -203,19 +224,28 @@ fn nft_tables(taking: &mut Taking<'_>) {
             let excerpt = "family and name are those of Felix's table";
             let seen = Seen { what, source: "nft list tables", excerpt };
             taking.residue(ResidueKind::NftTable, &name, seen, Means::NftTable(table.clone()));
+        } else {
+            let backend = &taking.surroundings.backend;
+            taking.undecided(ResidueKind::NftTable, &name, &what, backend);
         }
     }
 }
 
+/// Whether the name is one that Felix gives to sets of IPv6 addresses.
+fn is_of_v6(name: &str) -> bool {
+    name.starts_with("cali6") || name.starts_with("felix-6")
+}
+
 fn ip_sets(taking: &mut Taking<'_>, references: &References) {
     let facts = taking.facts;
-    let Some(sets) = taking.known(&facts.ip_sets) else { return };
     // Felix makes sets before the rules that use them: while it lives, one without rules proves nothing.
     let uses_none = matches!(taking.surroundings.backend, Known::Known(FelixBackend::Nftables));
-    if taking.is_stale_scope() && !uses_none {
+    let are_all_judged = !taking.is_stale_scope() || uses_none;
+    if !are_all_judged && !is_unused(taking, IpFamily::V6) {
         return;
     }
-    for set in sets {
+    let Some(sets) = taking.known(&facts.ip_sets) else { return };
+    for set in sets.iter().filter(|it| are_all_judged || is_of_v6(&it.name)) {
         let what = format!("ipset {}", set.name);
         if !is_calico_ip_set(&set.name) {
             if set.name.starts_with("cali") || set.name.starts_with("felix") {

@@ -83,7 +83,7 @@ fn one(
     if !route.devices.is_empty() && route.devices.iter().all(goes) {
         return remove(taking, family, route, "it goes through an interface that Calico left");
     }
-    if taking.is_stale_scope() || goes_elsewhere(route) {
+    if goes_elsewhere(route) || (taking.is_stale_scope() && !is_of_no_bird(taking, route)) {
         return;
     }
     let pools = taking.surroundings.pools.known();
@@ -94,6 +94,18 @@ fn one(
             taking.kept(ResidueKind::Route, &named(family, route), described(route), why);
         }
     }
+}
+
+/// BIRD's, where calico-node runs none and no pool uses IP-in-IP: for blocks of pods, and through the tunnel. Others may be of an
+/// administrator's own BIRD.
+fn is_of_no_bird(taking: &Taking<'_>, route: &HostRoute) -> bool {
+    let around = taking.surroundings;
+    let is_off = |setting: &Known<bool>| setting.known() == Some(&false);
+    let by_tunnel = !route.devices.is_empty() && route.devices.iter().all(|it| it == "tunl0");
+    BIRD.contains(&route.protocol.as_str())
+        && is_off(&around.bird)
+        && is_off(&around.ipip)
+        && (route.kind == "blackhole" || by_tunnel)
 }
 
 /// Through an interface of a pod or a tunnel that stays: so does the route.
@@ -164,12 +176,13 @@ fn routing_rule(
         return false;
     }
     let around = taking.surroundings;
-    if !taking.is_unwanted(&around.wireguard) {
-        return false;
-    }
     let name = format!("{}/{}", family_word(family), rule.priority);
     let words = rule.line.split_whitespace().collect::<Vec<_>>().join(" ");
     let what = format!("routing rule {} {words}", family_word(family));
+    if !taking.is_unwanted(&around.wireguard) {
+        taking.undecided(ResidueKind::RoutingRule, &name, &what, &around.wireguard);
+        return false;
+    }
     let foreign = routes.iter().filter(|it| it.table == rule.table).find(|it| {
         it.kind != "throw" && !it.devices.iter().all(|it| TUNNEL_DEVICES.contains(&it.as_str()))
     });

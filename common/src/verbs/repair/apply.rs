@@ -7,7 +7,7 @@ use crate::plan::{Outcome, Plan, RunResult};
 use crate::report::outcome as outcome_text;
 use crate::report::v1::FixReport;
 
-use super::{Again, Request, print, remaining};
+use super::{Again, Request, other_modes, print, remaining};
 use crate::verbs::Session;
 use crate::verbs::change;
 use crate::verbs::undo::exit_of;
@@ -51,6 +51,7 @@ pub async fn finish(
     };
     if let Some(after) = &after {
         exit = exit.or(remaining(after, request, plan));
+        exit = exit.or(other_modes::again(session, cluster, request, after, plan).await?);
     }
     let mut report = FixReport::new(plan, exit.word());
     report.after = after.as_ref().map(|look| look.report(exit));

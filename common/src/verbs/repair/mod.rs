@@ -2,6 +2,7 @@
 
 mod apply;
 mod hosts;
+mod other_modes;
 mod settle;
 mod stuck;
 
@@ -12,6 +13,7 @@ use clap::{Args, ValueEnum};
 use super::Session;
 use super::look::{self, Look};
 use super::node_flags::{PodFlags, close};
+use crate::calico::FelixConfiguration;
 use crate::checks;
 use crate::cli::{Exit, FailOn, Failure, Kind, OutputFormat};
 use crate::cluster::Cluster;
@@ -22,9 +24,12 @@ use crate::node::pod::{NodePods, Op};
 use crate::plan::{Action, Order, Plan, PlanId, Target, describe, plan_for};
 use crate::report::v1::FixReport;
 use crate::report::{escape, json, plan as plan_text, yaml};
+use crate::snapshot::Known;
 use apply::apply;
 pub use apply::finish;
 pub use hosts::Again;
+pub use other_modes::OtherModes;
+use other_modes::Seen;
 pub use settle::tidy_after_others;
 use settle::{nothing_to_do, settle};
 pub use stuck::Stuck;
@@ -70,6 +75,8 @@ pub struct Request<'a> {
     pub nothing: &'a str,
     /// What becomes of pods that hang in Terminating where nothing repairs the cause.
     pub stuck: Stuck<'a>,
+    /// Whether what another mode of Calico left is removed as well; none means that nobody looks for it.
+    pub other_modes: Option<OtherModes<'a>>,
 }
 
 impl Request<'_> {
@@ -108,10 +115,11 @@ pub async fn run(
     if let Some(exit) = unreadable(session, &look)? {
         return Ok(exit);
     }
+    let felix = other_modes::settings(session, cluster, request, &look).await?;
     let op = Op::Repair;
     let pods = request.pods.open(session, cluster, new_plan_id(), op, request.verb).await;
     // Boxed: it holds everything from the closer look to the last one.
-    let ended = Box::pin(repair(session, cluster, request, look, &pods)).await;
+    let ended = Box::pin(repair(session, cluster, request, (look, &felix), &pods)).await;
     close(session, &pods).await;
     ended
 }
@@ -142,18 +150,23 @@ async fn repair(
     session: &Session,
     cluster: &Cluster,
     request: &Request<'_>,
-    look: Look,
+    (look, felix): (Look, &Known<Vec<FelixConfiguration>>),
     pods: &NodePods,
 ) -> Result<Exit, Failure> {
     let (look, nodes) = hosts::look_closer(session, cluster, request, look, pods).await?;
     let run = pods.options().run.clone();
     let target = target(cluster, &look).await?;
-    let plan = make_plan(session, &look, run, target, request);
+    let seen = Seen::on(session, request, pods, (&look.snapshot, felix), &nodes).await?;
+    let mut plan = make_plan(session, &look, run, target, request);
+    seen.add_to(&mut plan, request)?;
     if plan.steps.is_empty() && request.change.dry_run == DryRun::None {
-        return settle(session, cluster, look, plan, request).await;
+        return settle(session, cluster, (look, &seen), plan, request).await;
     }
     if plan.steps.is_empty() {
-        return nothing_to_do(session, &look, &plan, request);
+        return nothing_to_do(session, (&look, &seen), &plan, request);
+    }
+    if request.other_modes.is_some() && nodes.is_empty() {
+        session.printer.talk(UNSEEN_MODES);
     }
     match request.change.dry_run {
         DryRun::None => {
@@ -167,6 +180,10 @@ async fn repair(
         }
     }
 }
+
+/// What a dry run that makes no pod cannot tell.
+const UNSEEN_MODES: &str =
+    "What another mode or backend of Calico left is looked for on the nodes only: --probe does.";
 
 /// Asks the API server whether it would accept each step, which it then does not carry out.
 async fn rehearse(cluster: &Cluster, plan: &Plan) -> Result<(), Failure> {

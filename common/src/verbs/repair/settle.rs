@@ -11,7 +11,7 @@ use crate::report::v1::FixReport;
 use crate::slim::Pod;
 use crate::snapshot::Snapshot;
 
-use super::{Request, make_plan, print, remaining};
+use super::{Request, Seen, make_plan, print, remaining};
 use crate::verbs::Session;
 use crate::verbs::change;
 use crate::verbs::look::{self, Look};
@@ -26,7 +26,7 @@ const SETTLE_PAUSE: Duration = Duration::from_secs(2);
 pub(super) async fn settle(
     session: &Session,
     cluster: &Cluster,
-    mut look: Look,
+    (mut look, seen): (Look, &Seen),
     mut plan: Plan,
     request: &Request<'_>,
 ) -> Result<Exit, Failure> {
@@ -41,15 +41,17 @@ pub(super) async fn settle(
         look::interruptible(tokio::time::sleep(SETTLE_PAUSE)).await?;
         look = request.limit(look::at_cluster(session, cluster).await?);
         plan = make_plan(session, &look, plan.id, plan.target, request);
+        seen.add_to(&mut plan, request)?;
     }
     session.printer.clear();
     if !unfinished.is_empty() || is_something_left(&look.snapshot, &plan.id) {
         change::tidy(session, cluster, &plan).await;
     }
-    if remaining(&look, request, &plan) == Exit::Good && !look.recovers() {
+    let exit = remaining(&look, request, &plan).or(seen.exit());
+    if exit == Exit::Good && !look.recovers() {
         change::supersede(session, &unfinished, &plan);
     }
-    nothing_to_do(session, &look, &plan, request)
+    nothing_to_do(session, (&look, seen), &plan, request)
 }
 
 /// Nothing is to be done: what runs that were cut off left in the cluster goes. Once all is well (`is_done`) this one takes their
@@ -87,11 +89,11 @@ fn is_something_left(snapshot: &Snapshot, run: &PlanId) -> bool {
 /// Says that there is nothing to do, and why.
 pub(super) fn nothing_to_do(
     session: &Session,
-    look: &Look,
+    (look, seen): (&Look, &Seen),
     plan: &Plan,
     request: &Request<'_>,
 ) -> Result<Exit, Failure> {
-    let exit = remaining(look, request, plan);
+    let exit = remaining(look, request, plan).or(seen.exit());
     let mut report = FixReport::new(plan, exit.word());
     report.note = Some(match exit {
         Exit::Good => request.nothing.to_owned(),

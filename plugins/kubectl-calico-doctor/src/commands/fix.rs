@@ -39,6 +39,7 @@ pub(crate) async fn run(session: &Session, flags: &FixFlags) -> Result<Exit, Fai
         verb: "fix",
         nothing: "There is nothing to repair.",
         stuck: Stuck::Left,
+        other_modes: None,
     };
     if let Some(path) = &flags.bundle {
         if flags.change.dry_run != DryRun::Client {

@@ -9,7 +9,7 @@ use common::cluster::Cluster;
 use common::collect::Which;
 use common::findings::Code;
 use common::verbs::node_flags::{PodFlags, nodes_named};
-use common::verbs::repair::{self, ChangeFlags, DryRun, Request, Stuck};
+use common::verbs::repair::{self, ChangeFlags, DryRun, OtherModes, Request, Stuck};
 use common::verbs::role::RoleFlags;
 use common::verbs::{Session, look};
 
@@ -31,6 +31,9 @@ pub(crate) struct NodeFlags {
     /// With --dry-run: look at the hosts as well, through privileged pods that are deleted when they were used
     #[arg(long, requires = "dry_run")]
     probe: bool,
+    /// Directory on this machine in which what a node has is saved before it is removed
+    #[arg(long, value_name = "DIR")]
+    backup: Option<String>,
     #[command(flatten)]
     all_state: AllStateFlags,
     #[command(flatten)]
@@ -60,6 +63,7 @@ pub(crate) async fn run(session: &Session, flags: &NodeFlags) -> Result<Exit, Fa
         let request = all_state::Request {
             nodes: &nodes,
             flags: &flags.all_state,
+            backup: flags.backup.as_deref(),
             change: flags.change,
             pods: &flags.pods,
         };
@@ -80,9 +84,11 @@ pub(crate) async fn run(session: &Session, flags: &NodeFlags) -> Result<Exit, Fa
         nothing: if looks_at_hosts {
             "There is nothing stale."
         } else {
-            "Nothing stale is to be seen without looking at the hosts (--probe does)."
+            "Nothing stale is to be seen without looking at the hosts; what another mode or backend of Calico left is looked for \
+             there, too (--probe does)."
         },
         stuck: if flags.free_stuck { Stuck::Freed } else { Stuck::Told(&command) },
+        other_modes: Some(OtherModes { backup: flags.backup.as_deref() }),
     };
     repair::run(session, &cluster, &request).await
 }

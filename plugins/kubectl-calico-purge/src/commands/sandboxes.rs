@@ -48,6 +48,7 @@ pub(crate) async fn run(session: &Session, flags: &SandboxesFlags) -> Result<Exi
         verb: "sandboxes",
         nothing: "There are no orphaned sandboxes.",
         stuck: Stuck::Left,
+        other_modes: None,
     };
     repair::run(session, &cluster, &request).await
 }

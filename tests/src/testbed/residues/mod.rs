@@ -27,6 +27,14 @@ const CGROUPS: &str = "/run/testbed/cgroup2";
 const MOUNT: &str =
     r#"grep -q " cgroup2 " /proc/mounts || { mkdir -p "$1" && mount -t cgroup2 cgroup2 "$1"; }"#;
 const UNMOUNT: &str = r#"! grep -q " $1 " /proc/mounts || umount "$1""#;
+/// Tables and their own chains come into being by the first rule, and stay.
+const TOUCH_TABLES: &str = r#"for program in iptables-nft ip6tables-nft iptables-legacy ip6tables-legacy; do
+  for place in filter:INPUT filter:FORWARD filter:OUTPUT nat:PREROUTING nat:INPUT nat:OUTPUT nat:POSTROUTING raw:PREROUTING raw:OUTPUT \
+    mangle:PREROUTING mangle:INPUT mangle:FORWARD mangle:OUTPUT mangle:POSTROUTING; do
+    "$program" -w -t "${place%:*}" -A "${place#*:}" -m mark --mark 0x7e57
+    "$program" -w -t "${place%:*}" -D "${place#*:}" -m mark --mark 0x7e57
+  done
+done"#;
 const WORDS: &str = include_str!("../../../testbed/residues/words.sh");
 const CLEAR: &str = include_str!("../../../testbed/residues/clear.sh");
 /// Files of rules, for `rules`.
@@ -169,6 +177,13 @@ impl Testbed {
         node.script("rm -rf \"$1\"", &[FOLDER]).map(drop)
     }
 
+    fn names_of(&self, node: &Node, items: &[Item]) -> Vec<String> {
+        let names = items.iter().flat_map(|item| item.0);
+        let expanded =
+            names.flat_map(|name| rules::names(name).unwrap_or_else(|| vec![(*name).to_owned()]));
+        expanded.map(|name| self.words(node, &name)).collect()
+    }
+
     /// Puts what the lines need into [`FOLDER`].
     fn hand_over(&self, node: &Node) -> Result<(), Error> {
         node.script("mkdir -p \"$1\"", &[FOLDER])?;
@@ -181,6 +196,59 @@ impl Testbed {
         }
         let kubeconfig = self.expired_kubeconfig()?;
         node.write(&format!("{FOLDER}/calico-kubeconfig"), kubeconfig.as_bytes(), "0600")
+    }
+}
+
+/// A node on which Calico lives, and on which more of Calico was put. Dropped, the node becomes as it was.
+#[derive(Debug)]
+#[must_use = "the node is put right when this is dropped"]
+pub struct Beside<'a> {
+    testbed: &'a Testbed,
+    node: Node,
+    is_over: bool,
+}
+
+impl Testbed {
+    /// Makes a node, on which Calico goes on, ready for residues of another mode: what iptables makes by its first rule is there.
+    pub fn beside(&self, node: &Node) -> Result<Beside<'_>, Error> {
+        let beside = Beside { testbed: self, node: node.clone(), is_over: false };
+        node.script("touch \"$1\"", &[MARKER])?;
+        node.script(MOUNT, &[CGROUPS])?;
+        node.script(TOUCH_TABLES, &[])?;
+        Ok(beside)
+    }
+}
+
+impl Beside<'_> {
+    /// Leaves what is named, and returns all names of it; what it needs must be named before it, or be there.
+    pub fn seed(&self, names: &[&str]) -> Result<Vec<String>, Error> {
+        let all = calicos::ALL.concat();
+        let is_named = |name: &str| all.iter().find(|item| item.0.contains(&name)).copied();
+        let items: Vec<Item> = names.iter().filter_map(|name| is_named(name)).collect();
+        if items.len() != names.len() {
+            return Err(Error::Missing(format!("one of {names:?} is no residue")));
+        }
+        self.testbed.make(&self.node, &items)?;
+        Ok(self.testbed.names_of(&self.node, &items))
+    }
+
+    /// Clears all of Calico from the node and lets it come back; says if that fails.
+    pub fn end(mut self) -> Result<(), Error> {
+        self.heal()
+    }
+
+    fn heal(&mut self) -> Result<(), Error> {
+        if std::mem::replace(&mut self.is_over, true) {
+            return Ok(());
+        }
+        self.testbed.repair_node(&self.node)
+    }
+}
+
+impl Drop for Beside<'_> {
+    fn drop(&mut self) {
+        // The next one to lease the node repairs what this could not.
+        drop(self.heal());
     }
 }
 
@@ -232,10 +300,7 @@ impl Abandoned<'_> {
     }
 
     fn names(&self, items: &[Item]) -> Vec<String> {
-        let names = items.iter().flat_map(|item| item.0);
-        let expanded =
-            names.flat_map(|name| rules::names(name).unwrap_or_else(|| vec![(*name).to_owned()]));
-        expanded.map(|name| self.testbed.words(&self.node, &name)).collect()
+        self.testbed.names_of(&self.node, items)
     }
 
     /// Brings Calico back; says if that fails.

@@ -30,9 +30,6 @@ pub(crate) struct AllStateFlags {
     /// Take everything of Calico off the nodes: they leave Calico, or the cluster
     #[arg(long, conflicts_with_all = ["free_stuck", "probe"])]
     all_state: bool,
-    /// With --all-state: directory on this machine in which what a node has is saved first
-    #[arg(long, value_name = "DIR", requires = "all_state")]
-    backup: Option<String>,
     /// With --all-state: what pods keep in emptyDir volumes may be lost
     #[arg(long, requires = "all_state")]
     delete_emptydir_data: bool,
@@ -56,6 +53,7 @@ impl AllStateFlags {
 pub(crate) struct Request<'a> {
     pub(crate) nodes: &'a BTreeSet<String>,
     pub(crate) flags: &'a AllStateFlags,
+    pub(crate) backup: Option<&'a str>,
     pub(crate) change: ChangeFlags,
     pub(crate) pods: &'a PodFlags,
 }
@@ -167,8 +165,8 @@ async fn plan(
 
 /// Where the archives go: beside the journals of the runs, unless the user says where.
 fn backup_directory(request: &Request<'_>, run: &str) -> Result<String, Failure> {
-    if let Some(directory) = &request.flags.backup {
-        return Ok(directory.clone());
+    if let Some(directory) = request.backup {
+        return Ok(directory.to_owned());
     }
     let runs = journal::directory().map_err(|error| Failure::new(Kind::Internal, error))?;
     let beside = runs.parent().unwrap_or(&runs).join("backups").join(run);
