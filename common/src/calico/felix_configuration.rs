@@ -22,6 +22,8 @@ pub struct FelixSpec {
     pub node_selector: Option<String>,
     /// Whether the eBPF data plane is on.
     pub bpf_enabled: Option<bool>,
+    /// Prefixes of the interfaces that pods have, separated by commas; `cali` unless it is said.
+    pub interface_prefix: Option<String>,
     /// Whether there is a VXLAN device, whatever the IP pools ask for.
     pub vxlan_enabled: Option<bool>,
     /// Whether IP-in-IP is used, whatever the IP pools ask for.

@@ -1,6 +1,7 @@
 //! Reasons not to take Calico off a node: one file per guard. A guard that blocks is overridden only by its own code;
 //! what a guard cannot tell blocks as well.
 
+mod alive;
 mod circumstances;
 mod control_plane;
 mod disruption;
@@ -80,8 +81,8 @@ pub struct Safeguard {
     pub run: fn(&Situation<'_>) -> Verdict,
 }
 
-/// All guards, by code.
-pub const ALL: [&Safeguard; 13] = [
+/// What `node --all-state` asks, by code. Each can be overridden by its code.
+pub const OF_ALL_STATE: [&Safeguard; 13] = [
     &schedulable::GUARD,
     &control_plane::GUARD,
     &other_network::GUARD,
@@ -97,6 +98,9 @@ pub const ALL: [&Safeguard; 13] = [
     &own_way::GUARD,
 ];
 
+/// What `leftovers --remove` asks. Nothing overrides it.
+pub const OF_LEFTOVERS: [&Safeguard; 1] = [&alive::GUARD];
+
 /// A guard that does not let it be done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -111,24 +115,42 @@ pub struct Objection {
     pub unknown: Option<Gap>,
 }
 
-/// The guard with this code.
-pub fn find(code: &str) -> Option<&'static Safeguard> {
-    ALL.into_iter().find(|guard| guard.code.0.eq_ignore_ascii_case(code))
+/// All guards, by code.
+pub fn all() -> impl Iterator<Item = &'static Safeguard> {
+    OF_ALL_STATE.into_iter().chain(OF_LEFTOVERS)
 }
 
-/// What the guards object to, except those that are overridden by their codes; by code.
-pub fn objections(situation: &Situation<'_>, forced: &BTreeSet<Code>) -> Vec<Objection> {
-    let mut found = Vec::new();
-    for guard in ALL.into_iter().filter(|guard| !forced.contains(&guard.code)) {
-        let (evidence, unknown) = match (guard.run)(situation) {
-            Verdict::Pass => continue,
+/// The guard with this code.
+pub fn find(code: &str) -> Option<&'static Safeguard> {
+    all().find(|guard| guard.code.0.eq_ignore_ascii_case(code))
+}
+
+impl Safeguard {
+    /// Whether its code overrides it.
+    pub fn is_overridable(&self) -> bool {
+        OF_ALL_STATE.iter().any(|it| it.code == self.code)
+    }
+
+    fn objection(&self, situation: &Situation<'_>) -> Option<Objection> {
+        let (evidence, unknown) = match (self.run)(situation) {
+            Verdict::Pass => return None,
             Verdict::Block(evidence) => (evidence, None),
             Verdict::Unknown(gap) => (Vec::new(), Some(gap)),
         };
-        let (code, title) = (guard.code.0.to_owned(), guard.title.to_owned());
-        found.push(Objection { code, title, evidence, unknown });
+        let (code, title) = (self.code.0.to_owned(), self.title.to_owned());
+        Some(Objection { code, title, evidence, unknown })
     }
-    found
+}
+
+/// What the guards of `node --all-state` object to, except those that are overridden by their codes; by code.
+pub fn objections(situation: &Situation<'_>, forced: &BTreeSet<Code>) -> Vec<Objection> {
+    let asked = OF_ALL_STATE.into_iter().filter(|guard| !forced.contains(&guard.code));
+    asked.filter_map(|guard| guard.objection(situation)).collect()
+}
+
+/// What the guards of `leftovers --remove` object to.
+pub fn objections_to_removal(situation: &Situation<'_>) -> Vec<Objection> {
+    OF_LEFTOVERS.into_iter().filter_map(|guard| guard.objection(situation)).collect()
 }
 
 /// Blocks when there is any evidence.
@@ -160,15 +182,17 @@ mod tests {
 
     #[test]
     fn codes_are_in_order_and_unique() {
-        let codes: Vec<String> = ALL.iter().map(|guard| guard.code.0.to_owned()).collect();
-        let expected: Vec<String> = (1..=ALL.len()).map(|n| format!("CAL-GRD-{n:03}")).collect();
+        let codes: Vec<String> = all().map(|guard| guard.code.0.to_owned()).collect();
+        let expected: Vec<String> = (1..=codes.len()).map(|n| format!("CAL-GRD-{n:03}")).collect();
         assert_eq!(codes, expected);
-        for guard in ALL {
+        for guard in all() {
             assert!(guard.explain.trim_end().ends_with('.'), "{}", guard.code);
             assert!(!guard.title.ends_with('.') && guard.title.len() < 90, "{}", guard.title);
         }
         assert_eq!(find("cal-grd-004").map(|it| it.code.0), Some("CAL-GRD-004"));
         assert!(find("CAL-GRD-000").is_none());
+        assert!(find("CAL-GRD-013").unwrap().is_overridable());
+        assert!(!find("CAL-GRD-014").unwrap().is_overridable());
     }
 
     #[test]

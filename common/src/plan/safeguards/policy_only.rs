@@ -34,23 +34,58 @@ fn evidence(situation: &Situation<'_>) -> Result<Vec<Evidence>, Gap> {
             });
         found.extend(others);
     }
-    if let Some(set) = node_agent(situation) {
-        let source = format!("DaemonSet {}/{}", set.metadata.namespace, set.metadata.name);
+    let agent = node_agent(situation);
+    if let Some(set) = agent {
         let is_canal = |it: &str| it == "canal";
         if is_canal(&set.metadata.name)
             || set.metadata.labels.get("k8s-app").is_some_and(|it| is_canal(it))
         {
-            found.push(Evidence::new(&source, "is Canal: the network is flannel's"));
-        }
-        let prefix = set.spec.template.spec.env("FELIX_INTERFACEPREFIX");
-        if let Some(prefix) = prefix.filter(|it| !it.split(',').any(|one| one == OWN_PREFIX)) {
-            found.push(Evidence::new(&source, format!("FELIX_INTERFACEPREFIX={prefix}")));
+            found.push(Evidence::new(named(set), "is Canal: the network is flannel's"));
         }
     }
-    match installations {
-        Err(gap) if found.is_empty() => Err(gap),
+    let prefixes = prefixes(situation, agent);
+    if let Ok(prefixes) = &prefixes {
+        found.extend(prefixes.iter().cloned());
+    }
+    match installations.err().or(prefixes.err()) {
+        Some(gap) if found.is_empty() => Err(gap),
         _ => Ok(found),
     }
+}
+
+/// Where Calico is told to look at another plugin's interfaces only: in the environment, which wins over what is stored; else
+/// for one of the nodes; else for all.
+fn prefixes(situation: &Situation<'_>, agent: Option<&DaemonSet>) -> Result<Vec<Evidence>, Gap> {
+    let is_anothers = |prefixes: &str| !prefixes.split(',').any(|it| it.trim() == OWN_PREFIX);
+    if let Some(set) = agent
+        && let Some(prefixes) = set.spec.template.spec.env("FELIX_INTERFACEPREFIX")
+    {
+        let line = Evidence::new(named(set), format!("FELIX_INTERFACEPREFIX={prefixes}"));
+        return Ok(if is_anothers(prefixes) { vec![line] } else { Vec::new() });
+    }
+    let all = told(&situation.circumstances.felix)?;
+    let of = |name: &str| {
+        let one = all.iter().find(|it| it.metadata.name == name)?;
+        one.spec.interface_prefix.as_deref().filter(|it| !it.is_empty())
+    };
+    let mut found = Vec::new();
+    for node in &situation.intent.nodes {
+        let own = format!("node.{node}");
+        let said = of(&own).map(|it| (own.as_str(), it));
+        let Some((name, prefixes)) = said.or_else(|| Some(("default", of("default")?))) else {
+            continue;
+        };
+        if is_anothers(prefixes) {
+            let source = format!("FelixConfiguration {name}");
+            found.push(Evidence::new(source, format!("interfacePrefix: {prefixes}")));
+        }
+    }
+    found.dedup();
+    Ok(found)
+}
+
+fn named(set: &DaemonSet) -> String {
+    format!("DaemonSet {}/{}", set.metadata.namespace, set.metadata.name)
 }
 
 fn node_agent<'a>(situation: &Situation<'a>) -> Option<&'a DaemonSet> {
@@ -62,8 +97,8 @@ fn node_agent<'a>(situation: &Situation<'a>) -> Option<&'a DaemonSet> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Installation;
     use super::super::fixtures::{Scene, forbidden, named};
+    use super::super::{FelixConfiguration, Installation};
     use crate::slim::{EnvironmentVariable, TemplateContainer};
     use crate::snapshot::Known;
 
@@ -85,6 +120,31 @@ mod tests {
         let container = TemplateContainer { env: vec![variable], ..TemplateContainer::default() };
         scene.snapshot.daemon_sets.items[0].spec.template.spec.containers = vec![container];
         scene.says("CAL-GRD-007")
+    }
+
+    /// What is said when these FelixConfigurations have these prefixes.
+    fn stored(all: &[(&str, &str)]) -> Option<String> {
+        let mut scene = Scene::new();
+        let one = |(name, prefix): &(&str, &str)| {
+            let mut it = FelixConfiguration { metadata: named("", name), ..Default::default() };
+            it.spec.interface_prefix = Some((*prefix).to_owned());
+            it
+        };
+        scene.circumstances.felix = Known::Known(all.iter().map(one).collect());
+        scene.says("CAL-GRD-007")
+    }
+
+    #[test]
+    fn what_is_stored_for_the_node_wins_over_what_is_for_all() {
+        let why = stored(&[("default", "eni")]).unwrap();
+        assert_eq!(why, "FelixConfiguration default: interfacePrefix: eni");
+        assert_eq!(stored(&[("default", "eni"), ("node.node2", "cali")]), None);
+        assert!(stored(&[("node.node2", "azv")]).unwrap().contains("node.node2"));
+        assert_eq!(stored(&[("node.node1", "eni"), ("default", "cali,tap"), ("x", "eni")]), None);
+        assert_eq!(stored(&[("default", "")]), None, "as if it were not said");
+        let mut unseen = Scene::new();
+        unseen.circumstances.felix = forbidden();
+        assert_eq!(unseen.says("CAL-GRD-007").unwrap(), "unknown: forbidden");
     }
 
     #[test]

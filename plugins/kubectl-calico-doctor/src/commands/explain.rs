@@ -38,9 +38,12 @@ pub(crate) fn run(session: &Session, flags: &ExplainFlags) -> Result<Exit, Failu
 
 fn explain_guard(session: &Session, guard: &Safeguard) -> Result<Exit, Failure> {
     let Safeguard { code, title, explain, .. } = guard;
-    let page = format!(
-        "{code} · guard\n\n{title}\n\n{explain}\n\nOverridden with: kubectl calico-purge node NODE --all-state --force={code}\n"
-    );
+    let overridden = if guard.is_overridable() {
+        format!("Overridden with: kubectl calico-purge node NODE --all-state --force={code}")
+    } else {
+        "Nothing overrides it.".to_owned()
+    };
+    let page = format!("{code} · guard\n\n{title}\n\n{explain}\n\n{overridden}\n");
     let document = serde_json::json!({
         "apiVersion": API_VERSION, "kind": "GuardPage", "code": code, "title": title, "page": page,
     });

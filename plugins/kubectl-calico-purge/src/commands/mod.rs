@@ -5,4 +5,5 @@ pub(crate) mod completion;
 pub(crate) mod leftovers;
 pub(crate) mod node;
 pub(crate) mod pods;
+mod refusal;
 pub(crate) mod sandboxes;

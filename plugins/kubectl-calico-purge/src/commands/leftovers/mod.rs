@@ -78,7 +78,7 @@ pub(crate) async fn run(session: &Session, flags: &LeftoversFlags) -> Result<Exi
     }
     let targets = scan::targets(&look.snapshot, &which, &flags.pools)?;
     if flags.remove {
-        scan::refuse_the_living(session, &targets)?;
+        scan::check(session, &cluster, &look.snapshot, &targets)?;
     }
     let op = if flags.remove { Op::Repair } else { Op::Inspect };
     let pods = flags.pods.open(session, &cluster, new_plan_id(), op, "leftovers").await;

@@ -1,9 +1,11 @@
-//! Scans nodes, and says where Calico lives.
+//! Scans nodes, and asks whether Calico lives there.
 
 use common::cli::{Failure, Kind};
+use common::cluster::Cluster;
 use common::collect::Which;
 use common::node;
 use common::node::pod::NodePods;
+use common::plan::safeguards::{self, Circumstances, Intent, Situation};
 use common::report::NodeLeftovers;
 use common::residue::{
     ResidueFacts, Scope, Surroundings, add_node_object, lives_on, take_inventory,
@@ -14,12 +16,12 @@ use common::verbs::node_flags::announce;
 use futures::stream::{self, StreamExt};
 use ipnet::IpNet;
 
+use crate::commands::refusal::refused;
+
 /// A node, and what has to be known of it.
 pub(super) struct Target {
     pub(super) name: String,
     pub(super) around: Surroundings,
-    /// Whether Calico lives there; in words when that cannot be told.
-    lives: Result<bool, String>,
 }
 
 /// The nodes that are meant. Where it is not certain that Calico does not live, it is taken to live.
@@ -42,31 +44,42 @@ pub(super) fn targets(
             .hint("name them: leftovers NODE…"));
     }
     let target = |name: String| {
-        let lives = match lives_on(snapshot, &name) {
-            Known::Known(lives) => Ok(lives),
-            Known::Absent => Ok(false),
-            Known::Unknown(gap) => Err(gap.detail),
+        let scope = match lives_on(snapshot, &name) {
+            Known::Known(false) | Known::Absent => Scope::NotInstalled,
+            Known::Known(true) | Known::Unknown(_) => Scope::Stale,
         };
-        let scope = if lives == Ok(false) { Scope::NotInstalled } else { Scope::Stale };
-        Target { around: Surroundings::of(snapshot, &name, scope, pools), name, lives }
+        Target { around: Surroundings::of(snapshot, &name, scope, pools), name }
     };
     Ok(names.into_iter().map(target).collect())
 }
 
-/// Nothing is removed by this verb while Calico lives on one of the nodes.
-pub(super) fn refuse_the_living(session: &Session, targets: &[Target]) -> Result<(), Failure> {
-    let why = |it: &Target| match &it.lives {
-        Ok(false) => None,
-        Ok(true) => Some(format!("Calico lives on {}", it.name)),
-        Err(why) => Some(format!("whether Calico lives on {} cannot be told: {why}", it.name)),
+/// Asks the guards of this verb: nothing is removed while Calico lives on one of the nodes.
+///
+/// # Errors
+/// When it does, or when that cannot be told.
+pub(super) fn check(
+    session: &Session,
+    cluster: &Cluster,
+    snapshot: &Snapshot,
+    targets: &[Target],
+) -> Result<(), Failure> {
+    let intent = Intent {
+        nodes: targets.iter().map(|it| it.name.clone()).collect(),
+        delete_empty_dirs: false,
+        server: cluster.target_info().server.clone(),
     };
-    match targets.iter().find_map(why) {
-        None => Ok(()),
-        Some(why) => Err(Failure::new(Kind::Refused, why).hint(format!(
-            "what is stale beside a living Calico is removed by: {} node NODE",
-            session.program
-        ))),
+    let circumstances = Circumstances::default();
+    let situation = Situation { intent: &intent, snapshot, circumstances: &circumstances };
+    let found = safeguards::objections_to_removal(&situation);
+    if found.is_empty() {
+        return Ok(());
     }
+    let program = &session.program;
+    Err(refused(session, &found)
+        .hint(format!("what is stale beside a living Calico is removed by: {program} node NODE"))
+        .hint(format!(
+            "everything of Calico is taken off a node by: {program} node NODE --all-state"
+        )))
 }
 
 /// What is on each of the nodes, by name.
