@@ -76,21 +76,29 @@ impl Cluster {
         self.ask_away(Method::DELETE, &ask, &options).await
     }
 
-    /// Asks for a pod to be evicted: deleted, if its disruption budgets allow it now. Sent once.
+    /// Asks for a pod to be evicted: deleted, if its disruption budgets allow it now. With `dry_run` the server only says
+    /// whether it would. Sent once.
     pub async fn evict_pod(
         &self,
         pod: &PodRef,
         grace_seconds: Option<u32>,
+        dry_run: bool,
     ) -> Result<PodAnswer, ApiError> {
+        let mut options = options(pod, grace_seconds);
+        if dry_run {
+            options["dryRun"] = json!(["All"]);
+        }
         let body = json!({
             "apiVersion": "policy/v1",
             "kind": "Eviction",
             "metadata": { "name": pod.name, "namespace": pod.namespace },
-            "deleteOptions": options(pod, grace_seconds),
+            "deleteOptions": options,
         });
         let object = object(pod);
         let attempted = format!("evict {}", name_of(&object));
-        let path = format!("{}/eviction", path_of(&object));
+        // Admission of the eviction looks at the query, the deletion behind it at its options; both must say the same.
+        let query = if dry_run { "?dryRun=All" } else { "" };
+        let path = format!("{}/eviction{query}", path_of(&object));
         let ask = Ask { attempted: &attempted, path: &path, accept: JSON };
         self.ask_away(Method::POST, &ask, &body).await
     }

@@ -14,7 +14,7 @@ fn pod() -> PodRef {
 
 async fn said(code: u16, body: &'static str) -> Result<PodAnswer, ApiError> {
     let server = TestServer::start(move |_, _| Reply::Body(code, body.into())).await;
-    server.cluster(LIMIT).await.evict_pod(&pod(), None).await
+    server.cluster(LIMIT).await.evict_pod(&pod(), None, false).await
 }
 
 #[tokio::test]
@@ -23,7 +23,7 @@ async fn each_wish_names_the_pod_for_good() {
     let cluster = server.cluster(LIMIT).await;
     assert_eq!(cluster.delete_pod(&pod(), None, false).await, Ok(PodAnswer::Accepted));
     cluster.delete_pod(&pod(), Some(0), true).await.unwrap();
-    cluster.evict_pod(&pod(), Some(30)).await.unwrap();
+    cluster.evict_pod(&pod(), Some(30), false).await.unwrap();
     let path = "/api/v1/namespaces/shop/pods/web-1";
     let lines =
         [format!("DELETE {path}"), format!("DELETE {path}"), format!("POST {path}/eviction")];

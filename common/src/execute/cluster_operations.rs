@@ -214,7 +214,10 @@ fn owner_exists(
 }
 
 /// What a deletion's answer means.
-fn deleted(answer: Result<(), ApiError>, object: &ObjectRef) -> Result<Performed, PerformError> {
+pub(super) fn deleted(
+    answer: Result<(), ApiError>,
+    object: &ObjectRef,
+) -> Result<Performed, PerformError> {
     let object = describe::object(object);
     match answer {
         Ok(()) => Ok(Performed::Acted),

@@ -20,6 +20,7 @@ mod observe_pods;
 mod operations;
 mod pods;
 mod progress;
+mod rehearse;
 pub mod rights;
 mod run;
 mod stop;
@@ -53,6 +54,7 @@ pub use operations::{
     GuardFailure, ObserveError, Operations, PerformError, Performed, Prepared, Underway,
 };
 pub use progress::{Activity, Progress, Reporter, Silent};
+pub use rehearse::rehearse;
 pub use run::Executor;
 pub use stop::{Stop, StopSwitch};
 pub use sweep::{Ours, find_ours, sweep, sweep_repairs};

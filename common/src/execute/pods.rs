@@ -89,6 +89,7 @@ struct Tally {
 pub(super) struct Farewell<'a> {
     cluster: &'a Cluster,
     wish: Wish,
+    dry_run: bool,
     of: usize,
     patience: Patience,
     underway: &'a Underway<'a>,
@@ -105,6 +106,7 @@ impl<'a> Farewell<'a> {
         Self {
             cluster,
             wish,
+            dry_run: false,
             of: 0,
             patience: Patience::default(),
             underway,
@@ -112,6 +114,11 @@ impl<'a> Farewell<'a> {
             not_before: Mutex::new(Instant::now()),
             denied: AtomicBool::new(false),
         }
+    }
+
+    /// The same, but the server only says whether it would.
+    pub(super) fn rehearsing(self) -> Self {
+        Self { dry_run: true, ..self }
     }
 
     /// The same with another patience.
@@ -213,9 +220,11 @@ impl<'a> Farewell<'a> {
     async fn ask(&self, pod: &PodRef) -> Result<PodAnswer, ApiError> {
         match self.wish {
             Wish::Delete { grace_seconds } => {
-                self.cluster.delete_pod(pod, grace_seconds, false).await
+                self.cluster.delete_pod(pod, grace_seconds, self.dry_run).await
             }
-            Wish::Evict { grace_seconds, .. } => self.cluster.evict_pod(pod, grace_seconds).await,
+            Wish::Evict { grace_seconds, .. } => {
+                self.cluster.evict_pod(pod, grace_seconds, self.dry_run).await
+            }
         }
     }
 
@@ -287,9 +296,11 @@ impl<'a> Farewell<'a> {
             let tally = lock(&self.tally);
             tally.accepted + tally.gone
         };
-        let done_so = match self.wish {
-            Wish::Delete { .. } => "deleted",
-            Wish::Evict { .. } => "evicted",
+        let done_so = match (&self.wish, self.dry_run) {
+            (Wish::Delete { .. }, false) => "deleted",
+            (Wish::Delete { .. }, true) => "may be deleted",
+            (Wish::Evict { .. }, false) => "evicted",
+            (Wish::Evict { .. }, true) => "may be evicted",
         };
         format!("{} of {} {done_so}", number(done), number(self.of))
     }

@@ -11,6 +11,7 @@ mod outcome;
 mod patch;
 pub mod pods;
 pub mod purge;
+mod rehearsal;
 mod remedies;
 pub mod safeguards;
 
@@ -27,4 +28,5 @@ pub use model::{
 };
 pub use outcome::{Outcome, RunResult, StepOutcome, StepState, Verified};
 pub use patch::{Aim, JsonPatch, PatchOperation, pointer};
+pub use rehearsal::{Answer, Rehearsed};
 pub use remedies::{Order, RemedyName, plan_for};

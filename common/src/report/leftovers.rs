@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::escape::escape;
 use super::layout::{Mark, TextOptions};
 use super::v1::API_VERSION;
-use crate::plan::{Outcome, Plan};
+use crate::plan::{Outcome, Plan, Rehearsed};
 use crate::residue::{Inventory, Kept, ResidueKind, Scope};
 
 /// The document that `leftovers` prints.
@@ -30,6 +30,8 @@ pub struct LeftoversReport {
     pub outcome: Option<Outcome>,
     /// The command that takes the run back; absent when there is nothing to take back.
     pub undo: Option<String>,
+    /// What the API server said to each step; absent unless it was asked (`--dry-run=server`).
+    pub rehearsal: Option<Vec<Rehearsed>>,
 }
 
 /// What was found on one node.
@@ -63,6 +65,7 @@ impl LeftoversReport {
             plan: None,
             outcome: None,
             undo: None,
+            rehearsal: None,
         }
     }
 }

@@ -22,7 +22,7 @@ pub use download::{DownloadReport, DownloadedFile};
 pub use escape::escape;
 pub use layout::{TextOptions, number};
 pub use leftovers::{LeftoversReport, NodeLeftovers, leftovers};
-pub use plan_text::{outcome, plan};
+pub use plan_text::{outcome, plan, rehearsal};
 pub use pods::{PodGroup, PodsReport, StuckPod, pods};
 pub use runs::{RunEntry, RunList, UndoReport, UndoStep, runs, undo};
 pub use status::{

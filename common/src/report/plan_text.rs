@@ -2,7 +2,9 @@
 
 use super::escape::escape;
 use super::layout::{Mark, TextOptions, names, number};
-use crate::plan::{Applicability, Outcome, Plan, RunResult, Step, StepState, describe};
+use crate::plan::{
+    Answer, Applicability, Outcome, Plan, Rehearsed, RunResult, Step, StepState, describe,
+};
 
 /// The plan: for which cluster, each step with what follows it and how it is taken back, and what is left out.
 pub fn plan(plan: &Plan, options: &TextOptions) -> String {
@@ -77,6 +79,28 @@ fn left_out(plan: &Plan, options: &TextOptions) -> String {
         out.push_str(&options.block("", &escape(&format!("{}: {}", one.finding, one.why))));
     }
     out
+}
+
+/// What the API server said to the steps that it was asked about: one line each. Those of hosts are counted.
+pub fn rehearsal(steps: &[Rehearsed], options: &TextOptions) -> String {
+    let mut out = String::from("The API server was asked (dry run), and changed nothing:\n");
+    for (n, step) in steps.iter().enumerate() {
+        let mark = match step.answer {
+            Answer::Accepted => Mark::Good,
+            Answer::NothingToDo => Mark::Skip,
+            Answer::Refused => Mark::Bad,
+            Answer::NotAsked => continue,
+        };
+        let said = step.said.as_ref().map(|it| format!(": {it}")).unwrap_or_default();
+        let line = format!("{}  {}  {}{said}", n + 1, step.title, step.answer.word());
+        out.push_str(&format!("  {} {}\n", options.mark(mark), escape(&line)));
+    }
+    match steps.iter().filter(|it| it.answer == Answer::NotAsked).count() {
+        0 => {}
+        1 => out.push_str("It has no say in 1 step on a host.\n"),
+        many => out.push_str(&format!("It has no say in {} steps on hosts.\n", number(many))),
+    }
+    options.plain(out)
 }
 
 /// What became of the plan: one line per step, then the whole.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::findings::{CheckOutcome, Diagnosis, Finding, Unjudged};
-use crate::plan::{Outcome, Plan};
+use crate::plan::{Outcome, Plan, Rehearsed};
 use crate::snapshot::{Gap, Snapshot};
 
 /// `apiVersion` of every document we write.
@@ -69,6 +69,8 @@ pub struct FixReport {
     pub undo: Option<String>,
     /// A sentence about the whole, for people.
     pub note: Option<String>,
+    /// What the API server said to each step; absent unless it was asked (`--dry-run=server`).
+    pub rehearsal: Option<Vec<Rehearsed>>,
 }
 
 impl FixReport {
@@ -83,6 +85,7 @@ impl FixReport {
             after: None,
             undo: None,
             note: None,
+            rehearsal: None,
         }
     }
 }

@@ -18,12 +18,12 @@ use crate::checks;
 use crate::cli::{Exit, FailOn, Failure, Kind, OutputFormat};
 use crate::cluster::Cluster;
 use crate::collect::Which;
-use crate::execute::new_plan_id;
+use crate::execute::{new_plan_id, rehearse};
 use crate::findings::{Code, Finding};
 use crate::node::pod::{NodePods, Op};
-use crate::plan::{Action, Order, Plan, PlanId, Target, describe, plan_for};
+use crate::plan::{Answer, Order, Plan, PlanId, Rehearsed, Target, plan_for};
 use crate::report::v1::FixReport;
-use crate::report::{escape, json, plan as plan_text, yaml};
+use crate::report::{escape, json, plan as plan_text, rehearsal as rehearsal_text, yaml};
 use crate::snapshot::Known;
 use apply::apply;
 pub use apply::finish;
@@ -173,10 +173,8 @@ async fn repair(
             let again = Again { nodes, pods: request.pods, verb: request.verb };
             apply(session, cluster, pods, &plan, request, &again).await
         }
-        DryRun::Client => show_only(session, &plan),
-        DryRun::Server => {
-            rehearse(cluster, &plan).await?;
-            show_only(session, &plan)
+        DryRun::Client | DryRun::Server => {
+            rehearse_or_show(session, cluster, &plan, request.change.dry_run).await
         }
     }
 }
@@ -185,16 +183,45 @@ async fn repair(
 const UNSEEN_MODES: &str =
     "What another mode or backend of Calico left is looked for on the nodes only: --probe does.";
 
-/// Asks the API server whether it would accept each step, which it then does not carry out.
-async fn rehearse(cluster: &Cluster, plan: &Plan) -> Result<(), Failure> {
-    for step in &plan.steps {
-        let Action::Delete { object, uid } = &step.action else { continue };
-        cluster.delete(object, uid, true).await.map_err(|error| {
-            let step = format!("the API server would not {}", describe::action(&step.action));
-            Failure::new(Kind::Refused, format!("{step}: {error}"))
-        })?;
+/// Prints a plan that is not carried out. With [`DryRun::Server`] the API server is asked about each step, and a step that it
+/// would refuse is exit code 6.
+///
+/// # Errors
+/// When stdout cannot be written, or the user interrupts.
+pub async fn rehearse_or_show(
+    session: &Session,
+    cluster: &Cluster,
+    plan: &Plan,
+    dry_run: DryRun,
+) -> Result<Exit, Failure> {
+    let said = rehearsal(session, cluster, plan, dry_run).await?;
+    let exit = exit_of_rehearsal(said.as_deref());
+    let mut report = FixReport::new(plan, if exit == Exit::Good { "planned" } else { exit.word() });
+    report.rehearsal = said;
+    print(session, &report)?;
+    Ok(exit)
+}
+
+/// What the API server says to each step; none when it is not to be asked.
+///
+/// # Errors
+/// When the user interrupts.
+pub async fn rehearsal(
+    session: &Session,
+    cluster: &Cluster,
+    plan: &Plan,
+    dry_run: DryRun,
+) -> Result<Option<Vec<Rehearsed>>, Failure> {
+    if dry_run != DryRun::Server {
+        return Ok(None);
     }
-    Ok(())
+    look::interruptible(rehearse(cluster, plan, session.plugin)).await.map(Some)
+}
+
+/// The exit code of what the API server said.
+pub fn exit_of_rehearsal(said: Option<&[Rehearsed]>) -> Exit {
+    let refused = said.unwrap_or_default().iter().any(|it| it.answer == Answer::Refused);
+    if refused { Exit::Declined } else { Exit::Good }
 }
 
 /// The codes that were named, each checked.
@@ -282,6 +309,9 @@ pub fn print(session: &Session, report: &FixReport) -> Result<(), Failure> {
             };
             if report.note.is_some() {
                 text.push('\n');
+            }
+            if let Some(said) = &report.rehearsal {
+                text.push_str(&rehearsal_text(said, &session.text_options()));
             }
             text
         }

@@ -93,8 +93,8 @@ pub(crate) async fn run(
             backup: &backup,
             max_failures: request.flags.max_failures,
         });
-        repair::print(session, &FixReport::new(&plan, "planned"))?;
-        return Ok(Exit::Good);
+        let dry_run = request.change.dry_run;
+        return repair::rehearse_or_show(session, cluster, &plan, dry_run).await;
     }
     let pods = request.pods.open(session, cluster, run, Op::Repair, VERB).await;
     // Boxed: it holds everything from the closer look to the last one.

@@ -5,10 +5,13 @@ use common::cluster::Cluster;
 use common::execute::journal;
 use common::node::pod::NodePods;
 use common::plan::{LeftOut, Plan, RunResult};
-use common::report::{LeftoversReport, NodeLeftovers, outcome as outcome_text, plan as plan_text};
+use common::report::{
+    LeftoversReport, NodeLeftovers, outcome as outcome_text, plan as plan_text,
+    rehearsal as rehearsal_text,
+};
 use common::residue::{Host, steps};
 use common::verbs::look::{self, Look};
-use common::verbs::repair::{DryRun, target, tidy_after_others};
+use common::verbs::repair::{DryRun, exit_of_rehearsal, rehearsal, target, tidy_after_others};
 use common::verbs::undo::exit_of as exit_of_run;
 use common::verbs::{Session, change};
 
@@ -37,11 +40,17 @@ pub(super) async fn run(
         return print(session, report, Exit::Good);
     }
     if flags.change.dry_run != DryRun::None {
+        let said = rehearsal(session, cluster, &plan, flags.change.dry_run).await?;
+        let exit = exit_of_rehearsal(said.as_deref());
         if is_text {
-            session.printer.data(&plan_text(&plan, &session.text_options()))?;
+            let options = session.text_options();
+            session.printer.data(&plan_text(&plan, &options))?;
+            session
+                .printer
+                .data(&said.iter().map(|it| rehearsal_text(it, &options)).collect::<String>())?;
         }
-        report.plan = Some(plan);
-        return print(session, report, Exit::Good).map(|_| Exit::Good);
+        (report.plan, report.rehearsal) = (Some(plan), said);
+        return print(session, report, exit).map(|_| exit);
     }
     let outcome = change::apply(session, cluster, pods, &plan, flags.change.yes).await?;
     let Some(outcome) = outcome else {
