@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::backup;
 use super::hosts::Hosts;
-use super::observe_pods::lingering;
+use super::observe_pods::{lingering, stopping};
 use crate::calico::names::{MANIFEST_NAMESPACE, ROOT_CA_CONFIG_MAP};
 use crate::cluster::{ApiError, Cluster, ListRequest, Page};
 use crate::node;
@@ -71,6 +71,10 @@ impl<'a, H: Hosts> Observer<'a, H> {
             }
             Condition::NodeSchedulable { node, .. } => {
                 Observed { node: self.node(node).await, ..Observed::nothing(now) }
+            }
+            Condition::PodsStopped { pods, .. } => {
+                let lingering = stopping(self.cluster, pods).await;
+                Observed { lingering, ..Observed::nothing(now) }
             }
             Condition::PodsEnding { pods } | Condition::PodsGone { pods } => {
                 let lingering = lingering(self.cluster, pods).await;

@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream};
+use jiff::SignedDuration;
 use serde::Deserialize;
 
 use crate::cluster::{ApiError, Cluster, ListRequest};
 use crate::plan::{LingeringPod, ObjectRef, PodRef};
-use crate::slim::Metadata;
+use crate::slim::{Metadata, PodStatus};
 use crate::snapshot::{Form, Gap, Known, Resource};
 
 /// So many pods of a namespace are asked for one by one: a namespace may hold thousands of others.
@@ -27,6 +28,8 @@ struct Items {
 #[serde(default)]
 struct Item {
     metadata: Metadata,
+    /// Absent where only metadata was asked for.
+    status: Option<PodStatus>,
 }
 
 /// Those of `pods` that still exist, in their order.
@@ -43,14 +46,27 @@ pub(super) async fn lingering(cluster: &Cluster, pods: &[PodRef]) -> Known<Vec<L
         };
         match found {
             Ok(found) => left.extend(found),
-            Err(error) => {
-                let reason = error.gap_reason();
-                return Known::Unknown(Gap::new("cluster/pods.json", reason, error.to_string()));
-            }
+            Err(error) => return unseen(&error),
         }
     }
     left.sort_by(|a, b| a.pod.cmp(&b.pod));
     Known::Known(left)
+}
+
+/// The same, with how many of their containers run: each is asked for by its name.
+pub(super) async fn stopping(cluster: &Cluster, pods: &[PodRef]) -> Known<Vec<LingeringPod>> {
+    let pods: Vec<&PodRef> = pods.iter().collect();
+    match one_by_one(cluster, &pods).await {
+        Ok(mut left) => {
+            left.sort_by(|a, b| a.pod.cmp(&b.pod));
+            Known::Known(left)
+        }
+        Err(error) => unseen(&error),
+    }
+}
+
+fn unseen<T>(error: &ApiError) -> Known<T> {
+    Known::Unknown(Gap::new("cluster/pods.json", error.gap_reason(), error.to_string()))
 }
 
 async fn one_by_one(cluster: &Cluster, pods: &[&PodRef]) -> Result<Vec<LingeringPod>, ApiError> {
@@ -65,7 +81,7 @@ async fn one_by_one(cluster: &Cluster, pods: &[&PodRef]) -> Result<Vec<Lingering
         let found = cluster.get_json(&object).await?;
         let Some(found) = found else { return Ok(None) };
         let item = Item::deserialize(&found).map_err(|error| no_sense(&error))?;
-        Ok((item.metadata.uid == pod.uid).then(|| lingers(item.metadata)))
+        Ok((item.metadata.uid == pod.uid).then(|| lingers(item)))
     });
     let mut looks = stream::iter(looks).buffer_unordered(PARALLEL);
     let mut left = Vec::new();
@@ -94,8 +110,9 @@ async fn listed(
         }
         match serde_json::from_slice::<Items>(&page.body) {
             Ok(items) => {
-                let items = items.items.unwrap_or_default().into_iter().map(|it| it.metadata);
-                found.extend(items.filter(|it| awaited.contains(it.uid.as_str())).map(lingers));
+                let items = items.items.unwrap_or_default().into_iter();
+                let is_awaited = |it: &Item| awaited.contains(it.metadata.uid.as_str());
+                found.extend(items.filter(is_awaited).map(lingers));
             }
             Err(error) => left = Err(no_sense(&error)),
         }
@@ -104,12 +121,23 @@ async fn listed(
     left
 }
 
-fn lingers(metadata: Metadata) -> LingeringPod {
+fn lingers(Item { metadata, status }: Item) -> LingeringPod {
+    let due = metadata.deletion_timestamp;
+    let grace = metadata.deletion_grace_period_seconds.unwrap_or_default();
     LingeringPod {
-        is_terminating: metadata.deletion_timestamp.is_some(),
+        is_terminating: due.is_some(),
+        since: due.and_then(|due| due.checked_sub(SignedDuration::from_secs(grace)).ok()),
+        due,
+        running: status.as_ref().map(running),
         finalizers: metadata.finalizers,
         pod: PodRef { namespace: metadata.namespace, name: metadata.name, uid: metadata.uid },
     }
+}
+
+/// Containers that its kubelet last saw running. Those that a person attached to debug it do not count.
+fn running(status: &PodStatus) -> usize {
+    let all = status.init_container_statuses.iter().chain(&status.container_statuses);
+    all.filter(|it| it.state.running.is_some()).count()
 }
 
 fn no_sense(error: &serde_json::Error) -> ApiError {
@@ -160,6 +188,23 @@ mod tests {
         assert_eq!(left, Known::Known(vec![]));
         let (left, _) = seen(1, (404, "{}")).await;
         assert_eq!(left, Known::Known(vec![]));
+    }
+
+    #[tokio::test]
+    async fn what_still_runs_is_counted() {
+        const POD: &str = r#"{"metadata":{"namespace":"shop","name":"web-0","uid":"u0",
+            "deletionTimestamp":"2026-11-21T10:00:30Z","deletionGracePeriodSeconds":30},
+            "status":{"initContainerStatuses":[{"state":{"running":{}}}],
+            "containerStatuses":[{"state":{"terminated":{}}},{"state":{"running":{}}},{"state":{"waiting":{}}}]}}"#;
+        let server = TestServer::start(|_, _| Reply::Body(200, POD.into())).await;
+        let cluster = server.cluster(Duration::from_secs(5)).await;
+        let left = stopping(&cluster, &pods(1)).await;
+        let it = left.known().unwrap()[0].clone();
+        let at = |text: &str| text.parse().ok();
+        assert_eq!((it.running, it.due), (Some(2), at("2026-11-21T10:00:30Z")));
+        assert_eq!(it.since, at("2026-11-21T10:00:00Z"));
+        let metadata = Item { status: None, ..Item::default() };
+        assert_eq!(lingers(metadata).running, None, "nobody looked");
     }
 
     #[tokio::test]

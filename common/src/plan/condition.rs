@@ -104,6 +104,14 @@ pub enum Condition {
         /// The pods.
         pods: Vec<PodRef>,
     },
+    /// No container of these pods runs any more, or the time that they were given to end is over. A pod is known by its uid.
+    #[serde(rename_all = "camelCase")]
+    PodsStopped {
+        /// The pods.
+        pods: Vec<PodRef>,
+        /// Seconds since its deletion after which a pod that still runs is waited for no longer, whatever its spec says.
+        at_most_seconds: u32,
+    },
     /// None of these pods exists any more. A pod is known by its uid.
     #[serde(rename_all = "camelCase")]
     PodsGone {

@@ -202,6 +202,13 @@ pub fn condition(condition: &Condition) -> String {
             1 => "1 pod ends".to_owned(),
             many => format!("{} pods end", number(many)),
         },
+        Condition::PodsStopped { pods, at_most_seconds } => {
+            let who = match pods.len() {
+                1 => "1 pod has".to_owned(),
+                many => format!("{} pods have", number(many)),
+            };
+            format!("{who} stopped, or used up the time to stop (at most {at_most_seconds} s)")
+        }
         Condition::PodsGone { pods } => match pods.len() {
             1 => "1 pod is gone".to_owned(),
             many => format!("{} pods are gone", number(many)),
@@ -240,6 +247,9 @@ pub fn awaited(condition: &Condition) -> String {
         Condition::ObjectGone { object: it, .. } => format!("{} to go", object(it)),
         Condition::Patched { object: it, .. } => format!("{} to be changed", object(it)),
         Condition::PodsEnding { pods } => format!("{} to end", counted(pods.len(), "pod")),
+        Condition::PodsStopped { pods, .. } => {
+            format!("{} to stop", counted(pods.len(), "pod"))
+        }
         Condition::PodsGone { pods } => format!("{} to go", counted(pods.len(), "pod")),
         Condition::NodeSchedulable { node, is: true } => format!("{node} to take pods again"),
         Condition::NodeSchedulable { node, is: false } => format!("{node} to be cordoned"),
@@ -268,6 +278,9 @@ pub fn met(condition: &Condition) -> String {
         Condition::ObjectGone { .. } => "gone".to_owned(),
         Condition::Patched { .. } => "changed".to_owned(),
         Condition::PodsEnding { pods } => format!("{} ending", counted(pods.len(), "pod")),
+        Condition::PodsStopped { pods, .. } => {
+            format!("{} stopped", counted(pods.len(), "pod"))
+        }
         Condition::PodsGone { pods } => format!("{} gone", counted(pods.len(), "pod")),
         Condition::NodeSchedulable { is: true, .. } => "takes pods again".to_owned(),
         Condition::NodeSchedulable { is: false, .. } => "cordoned".to_owned(),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use serde_json::Value;
 
-use super::lingering::{pods_ending, pods_gone};
+use super::lingering::{pods_ending, pods_gone, pods_stopped};
 use super::{Aim, Condition, LingeringPod};
 use crate::calico::credentials::{ClusterCredentials, Refusal, refusal};
 use crate::residue::{ResidueFacts, still_there};
@@ -138,6 +138,11 @@ pub fn judge(condition: &Condition, seen: &Observed) -> Verdict {
         }),
         Condition::PodsEnding { .. } => {
             with(&seen.lingering, "no pods were looked at", |left| pods_ending(left))
+        }
+        Condition::PodsStopped { at_most_seconds, .. } => {
+            with(&seen.lingering, "no pods were looked at", |left| {
+                pods_stopped(left, *at_most_seconds, seen.now)
+            })
         }
         Condition::PodsGone { pods } => {
             with(&seen.lingering, "no pods were looked at", |left| pods_gone(pods.len(), left))

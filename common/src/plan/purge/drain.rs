@@ -109,6 +109,11 @@ pub(super) fn evict(case: &Case<'_>) -> Option<Step> {
     Some(Step { undo, verify, ..case.step("evict", "evict the pods", action) })
 }
 
+/// Seconds that pods of DaemonSets get to stop at most, where their own spec gives them more: the node has no network by then.
+const DAEMON_GRACE_SECONDS: u32 = 120;
+/// Seconds on top of that until it is seen.
+const STOPPED_SECONDS: u64 = 30;
+
 /// Pods that their DaemonSet puts back at once: they wait in `ContainerCreating` until the node has a network again. Without
 /// Calico's configuration they cannot be gone before their sandboxes are: [`free_sandboxes`] promises that.
 pub(super) fn delete_daemon_pods(case: &Case<'_>) -> Option<Step> {
@@ -122,9 +127,14 @@ pub(super) fn delete_daemon_pods(case: &Case<'_>) -> Option<Step> {
         max_parallel: DEFAULT_PARALLEL,
     };
     let why = "their DaemonSets make them anew; they wait in ContainerCreating for a network";
+    let at_most_seconds = DAEMON_GRACE_SECONDS;
+    let stopped = Condition::PodsStopped { pods: pods.clone(), at_most_seconds };
     Some(Step {
         undo: Undo::NotNeeded { why: why.to_owned() },
-        verify: vec![within(SEEN_SECONDS, Condition::PodsEnding { pods })],
+        verify: vec![
+            within(SEEN_SECONDS, Condition::PodsEnding { pods }),
+            within(u64::from(at_most_seconds) + STOPPED_SECONDS, stopped),
+        ],
         ..case.step("delete-daemon-pods", "delete pods of DaemonSets", action)
     })
 }
