@@ -12,6 +12,7 @@ mod role_runs;
 mod role_stage;
 mod roles;
 mod secrets;
+mod world;
 
 pub use hanging::{Expected, NODE, Story, demand};
 pub use host::{Files, Host, nothing_of_ours, our_files, remove_backups};
@@ -25,3 +26,4 @@ pub use role_runs::{EXEC, Verb, is_seldom, nothing_but_roles};
 pub use role_stage::{Stage, is_named};
 pub use roles::{Right, Users};
 pub use secrets::{Secrets, keep};
+pub use world::World;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Report;
 use crate::program;
-use crate::testbed::{Error, Invocation, Testbed};
+use crate::testbed::{Error, Invocation, Node, Testbed};
 
 /// A plugin for one testbed.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct Plugin {
     binary: PathBuf,
     kubeconfig: PathBuf,
     state: tempfile::TempDir,
+    /// Network namespace that runs to their end are in; none for the machine's own.
+    network: Option<PathBuf>,
 }
 
 /// What a run of a program came to.
@@ -61,7 +63,19 @@ impl Plugin {
         let binary =
             built.map_err(|why| Error::Odd { what: "building the plugin".to_owned(), why })?;
         let state = tempfile::tempdir().map_err(|error| odd("a state directory", &error))?;
-        Ok(Self { binary, kubeconfig: kubeconfig.to_owned(), state })
+        Ok(Self { binary, kubeconfig: kubeconfig.to_owned(), state, network: None })
+    }
+
+    /// The same with another kubeconfig.
+    #[must_use]
+    pub fn with_other_kubeconfig(self, kubeconfig: &Path) -> Self {
+        Self { kubeconfig: kubeconfig.to_owned(), ..self }
+    }
+
+    /// The same, but [`Self::run`] runs it in the network of `node`: what only works there, such as a `ClusterIP`, is reached.
+    #[must_use]
+    pub fn in_network_of(self, node: &Node) -> Self {
+        Self { network: Some(node.network()), ..self }
     }
 
     /// The program's file.
@@ -76,7 +90,13 @@ impl Plugin {
 
     /// Runs it.
     pub fn run(&self, arguments: &[&str]) -> Result<Ran, Error> {
-        let output = Invocation::of(&self.binary)
+        let invocation = match &self.network {
+            None => Invocation::of(&self.binary),
+            Some(network) => Invocation::of("nsenter")
+                .arg(format!("--net={}", network.display()))
+                .arg(&self.binary),
+        };
+        let output = invocation
             .args(arguments)
             .env("KUBECONFIG", &self.kubeconfig)
             .env("XDG_STATE_HOME", self.state.path())

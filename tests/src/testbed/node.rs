@@ -71,6 +71,11 @@ impl Node {
         self.address
     }
 
+    /// Its network namespace, as a file of the machine.
+    pub fn network(&self) -> PathBuf {
+        Path::new("/run/netns").join(self.layout.link(&self.name))
+    }
+
     fn record(&self) -> String {
         format!("node-{}", self.name)
     }
@@ -88,10 +93,8 @@ impl Node {
         network::make_node(&self.layout, &self.name)?;
         node_files::write_layer(&self.layout, artefacts, &self.name)?;
         let groups = cgroup::make(&self.layout, &self.name)?;
-        let mut line: Vec<String> = vec![
-            "nsenter".to_owned(),
-            format!("--net=/run/netns/{}", self.layout.link(&self.name)),
-        ];
+        let mut line: Vec<String> =
+            vec!["nsenter".to_owned(), format!("--net={}", self.network().display())];
         // With --kill-child, whatever ends the recorded process ends process 1 of the node, and the kernel all the rest.
         line.extend(
             "unshare --mount --uts --ipc --pid --cgroup --fork --kill-child /bin/sh"
