@@ -114,6 +114,10 @@ fn of_condition(condition: &Condition, all: &mut BTreeSet<Question>) {
                 all.insert(of_pods(verb, namespace));
             }
         }
+        // Their containers are in no list of metadata: each is asked for by its name.
+        Condition::PodsStopped { pods, .. } => {
+            all.extend(namespaces(pods).into_iter().map(|namespace| of_pods("get", namespace)));
+        }
         // A look at Calico or at a host, as those are that the plan was made from.
         Condition::DaemonPodReady { .. }
         | Condition::CniCredentialsAccepted { .. }
