@@ -115,7 +115,7 @@ fn removed(document: &Value) -> Result<BTreeSet<String>, Error> {
     let first = steps.first().map(|it| it["id"].as_str().unwrap_or_default().to_owned());
     let is_saved = first.is_some_and(|id| id.starts_with("back-up/"));
     demand(is_saved, "what is there is saved first", &steps)?;
-    let resolved = steps.iter().flat_map(|step| step["resolves"].as_array().cloned());
+    let resolved = steps.iter().filter_map(|step| step["resolves"].as_array().cloned());
     let ids = resolved.flatten().filter_map(|id| id.as_str().map(ToOwned::to_owned));
     Ok(ids.collect())
 }

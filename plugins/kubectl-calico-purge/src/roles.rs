@@ -104,8 +104,10 @@ mod tests {
 
     use super::*;
 
-    /// Every role, by the words that print it.
-    const ALL: [(&str, fn() -> Vec<Value>); 9] = [
+    /// The words that print a role, and its rules.
+    type Role = (&'static str, fn() -> Vec<Value>);
+
+    const ALL: [Role; 9] = [
         ("node", node),
         ("node --all-state", all_state),
         ("sandboxes", sandboxes),

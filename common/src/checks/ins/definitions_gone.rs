@@ -170,8 +170,8 @@ mod tests {
         it
     }
 
-    fn gap(why: GapReason) -> Option<Gap> {
-        Some(Gap::new("cluster/clusterinformations.crd.projectcalico.org.json", why, "said so"))
+    fn gap(why: GapReason) -> Gap {
+        Gap::new("cluster/clusterinformations.crd.projectcalico.org.json", why, "said so")
     }
 
     fn judge(snapshot: &Snapshot) -> (Vec<&'static str>, usize) {
@@ -186,7 +186,8 @@ mod tests {
         all.flavour = Known::Absent;
         assert_eq!(judge(&all), (vec!["all"], 0));
         let mut one = healthy();
-        one.cluster_information = Listing { gap: gap(GapReason::NotServed), ..Listing::default() };
+        one.cluster_information =
+            Listing { gap: Some(gap(GapReason::NotServed)), ..Listing::default() };
         assert_eq!(judge(&one), (vec!["some"], 0));
         let mut out = Findings::default();
         run(&Context { snapshot: &one, now: one.taken }, &mut out);
@@ -200,9 +201,9 @@ mod tests {
         // Nobody may list them: that says nothing.
         let mut forbidden = healthy();
         forbidden.cluster_information =
-            Listing { gap: gap(GapReason::Forbidden), ..Listing::default() };
+            Listing { gap: Some(gap(GapReason::Forbidden)), ..Listing::default() };
         assert_eq!(judge(&forbidden), (vec![], 1));
-        forbidden.flavour = Known::Unknown(gap(GapReason::Forbidden).unwrap());
+        forbidden.flavour = Known::Unknown(gap(GapReason::Forbidden));
         assert_eq!(judge(&forbidden), (vec![], 1));
         // No Calico at all.
         let mut none = healthy();
