@@ -169,7 +169,12 @@ impl<'a> Scene<'a> {
     }
 
     fn control_plane_last(&self) -> Result<(), Error> {
-        demand(self.order()? == [CANARY, SECOND], "the fewest pods first", &self.order()?)?;
+        // What was stale a moment ago may still be settling.
+        wait_until("the node with the fewest pods comes first", LIMIT, || match self.order() {
+            Ok(order) if order == [CANARY, SECOND] => Ok(()),
+            Ok(order) => Err(format!("{order:?}")),
+            Err(error) => Err(error.to_string()),
+        })?;
         let role = "node-role.kubernetes.io/control-plane";
         self.testbed.kubectl(&["label", "node", STAYS, CANARY, &format!("{role}=")])?;
         let order = self.order();
