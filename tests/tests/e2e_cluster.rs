@@ -99,7 +99,6 @@ async fn a_probe_shows_the_node_and_no_secret() -> Result<(), Error> {
     assert_eq!(token.service_account_uid.as_ref(), Some(&account.metadata.uid));
     assert!(seen.signing_keys.known().unwrap().ids.contains(token.key_id.as_ref().unwrap()));
     assert!(facts.felix.known().is_some());
-    assert!(facts.sections.values().map(|section| section.ms).sum::<u64>() < 2_000);
 
     let file = String::from_utf8(node.read("/etc/cni/net.d/calico-kubeconfig")?.unwrap()).unwrap();
     let signature = file
