@@ -21,6 +21,8 @@ fn look_without_each(
 ) -> Result<(), Error> {
     let Some(testbed) = Testbed::for_test(name)? else { return Ok(()) };
     let _lock = testbed.lock_cluster()?;
+    // A calico-node that another test restarted may still be starting, which is a finding.
+    testbed.wait_ready()?;
     let doctor = Doctor::new(&testbed)?;
     let verb = Verb::new(&testbed, &doctor, name, (role, command), &[5])?;
     let has_hosts = command.contains(&"--probe");
@@ -244,35 +246,10 @@ fn rights_of_single_repairs() -> Result<(), Error> {
 }
 
 /// Without commands in pods a script is a pod's own command, and its log tells; without logs too long a text is lost.
-/// Files with names that do not pack well, beside the CNI plugins: what a probe tells of a bare node may fit into a termination
-/// message, packed. They go when this is dropped.
-struct Ballast<'a>(&'a Testbed);
-
-impl<'a> Ballast<'a> {
-    fn on_all(testbed: &'a Testbed) -> Result<Self, Error> {
-        let ballast = Self(testbed);
-        let script = r#"i=0; while [ "$i" -lt 300 ]; do
-  read -r name </proc/sys/kernel/random/uuid; : >"/opt/cni/bin/ballast-$name"; i=$((i + 1)); done"#;
-        for node in testbed.nodes() {
-            node.script(script, &[])?;
-        }
-        Ok(ballast)
-    }
-}
-
-impl Drop for Ballast<'_> {
-    fn drop(&mut self) {
-        for node in self.0.nodes() {
-            drop(node.script("rm -f /opt/cni/bin/ballast-*", &[]));
-        }
-    }
-}
-
 #[test]
 fn without_commands_in_pods_results_come_by_log() -> Result<(), Error> {
     let Some(testbed) = Testbed::for_test("results by log")? else { return Ok(()) };
     let _lock = testbed.lock_cluster()?;
-    let _ballast = Ballast::on_all(&testbed)?;
     let doctor = Doctor::new(&testbed)?;
     let (role, never) = (&["check", "--probe"], ["create pods/exec", EXEC]);
     let users = Users::of_printed_role(&testbed, &doctor, "roles-log", role, &never)?;
