@@ -140,11 +140,13 @@ impl HostFacts {
         let (sections, faults) = probe::parse(body);
         let path = format!("nodes/{node}/probe.txt");
         let gaps = faults.iter().map(|fault| fault_gap(&path, fault)).collect();
-        let cut: Vec<&str> = faults
+        // The id of the section in which the text was cut; none when that was in its marker.
+        let cut: Vec<Option<&str>> = faults
             .iter()
             .filter_map(|fault| match fault {
-                ProbeFault::Truncated(id) => Some(id.as_str()),
-                ProbeFault::Duplicate(_) | ProbeFault::BadMarker(_) => None,
+                ProbeFault::Truncated(id) => Some(Some(id.as_str())),
+                ProbeFault::BadMarker(_) => Some(None),
+                ProbeFault::Duplicate(_) => None,
             })
             .collect();
         let reader =
@@ -234,7 +236,7 @@ struct Reader<'a> {
     path: &'a str,
     vantage: Vantage,
     sections: &'a Sections,
-    cut: &'a [&'a str],
+    cut: &'a [Option<&'a str>],
 }
 
 impl Reader<'_> {
@@ -242,15 +244,21 @@ impl Reader<'_> {
         Known::Unknown(Gap::new(format!("{}#{id}", self.path), why, detail))
     }
 
+    /// A section that is not there. Of a text that was cut, nobody can tell what would have come.
+    fn missing<T>(&self, id: &str) -> Known<T> {
+        let (why, detail) = match self.cut {
+            [] => (GapReason::NotAsked, "the probe has no such section"),
+            cut if cut.contains(&Some(id)) => {
+                (GapReason::Undecodable, "the probe's text ends within this section")
+            }
+            _ => (GapReason::Undecodable, "the probe's text ends before this section"),
+        };
+        self.gap(id, why, detail)
+    }
+
     /// The text of a section whose command read a file or a directory of the host.
     fn content(&self, id: &str) -> Known<&str> {
-        let Some(section) = self.sections.get(id) else {
-            return if self.cut.contains(&id) {
-                self.gap(id, GapReason::Undecodable, "the probe's text ends within this section")
-            } else {
-                self.gap(id, GapReason::NotAsked, "the probe has no such section")
-            };
-        };
+        let Some(section) = self.sections.get(id) else { return self.missing(id) };
         if section.rc == 0 {
             return Known::Known(&section.text);
         }
@@ -395,10 +403,7 @@ impl Reader<'_> {
                 format!("exit code {rc}: the command is not there"),
             ),
             Some(_) => Known::Known(false),
-            None if self.cut.contains(&id) => {
-                self.gap(id, GapReason::Undecodable, "the probe's text ends within this section")
-            }
-            None => self.gap(id, GapReason::NotAsked, "the probe has no such section"),
+            None => self.missing(id),
         }
     }
 }

@@ -48,6 +48,20 @@ fn what_failed_otherwise_is_unknown() {
 }
 
 #[test]
+fn of_a_text_that_was_cut_nobody_knows_the_rest() {
+    for cut in ["@@ip-link rc=0 ms=1\n[{", "@@ip-li"] {
+        let facts = facts(&format!("{LISTING}{cut}"));
+        assert!(facts.conflist().known().is_some(), "what came before is known");
+        for gap in [facts.sandboxes.gap(), facts.links.gap(), facts.felix.gap()] {
+            let gap = gap.unwrap();
+            assert_eq!(gap.why, GapReason::Undecodable, "{cut}: {gap:?}");
+        }
+    }
+    let whole = facts(LISTING);
+    assert_eq!(whole.sandboxes.gap().map(|gap| &gap.why), Some(&GapReason::NotAsked));
+}
+
+#[test]
 fn felix_speaks_for_itself() {
     let health = |text: &str| facts(text).felix;
     let good = health("@@felix.readiness rc=0 ms=1\n@@end\n@@felix.liveness rc=0 ms=1\n@@end\n");
