@@ -17,24 +17,29 @@ struct Scene<'a> {
     base: String,
 }
 
+/// What the script prints. For a second or two the kernel makes sure that nobody else has an address of IPv6, and says so.
+fn dumped(host: &PrivateHost<'_>, script: &str) -> Result<String, Error> {
+    Ok(host.shell(script)?.replace(" tentative", ""))
+}
+
 impl<'a> Scene<'a> {
     /// A host with neighbours, which are to stay as they are.
     fn new(host: PrivateHost<'a>, neighbours: &str, dump: &'static str) -> Result<Self, Error> {
         host.shell(&format!("set -e\n{neighbours}"))?;
-        let base = host.shell(dump)?;
+        let base = dumped(&host, dump)?;
         Ok(Self { host, dump, base })
     }
 
     /// Puts what is Calico's there. The control: without the operations the demand would not be met.
     fn seed(&self, script: &str) -> Result<String, Error> {
         self.host.shell(&format!("set -e\n{script}"))?;
-        let full = self.host.shell(self.dump)?;
+        let full = dumped(&self.host, self.dump)?;
         demand(full != self.base, "there is something to remove", &full)?;
         Ok(full)
     }
 
     fn shows(&self, wanted: &str) -> Result<(), Error> {
-        let now = self.host.shell(self.dump)?;
+        let now = dumped(&self.host, self.dump)?;
         let differences: Vec<_> = wanted
             .lines()
             .filter(|line| !now.lines().any(|it| it == *line))
