@@ -8,6 +8,7 @@
 //! The modules of the first block are pure: no tokio, no kube, no clock, no environment. They build alone
 //! (`cargo check -p common --no-default-features`), and a test keeps forbidden names out of them.
 
+pub mod bpf;
 pub mod bundle;
 pub mod calico;
 pub mod checks;

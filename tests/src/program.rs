@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 pub const DOCTOR: &str = "kubectl-calico_doctor";
 /// Name of purge's file.
 pub const PURGE: &str = "kubectl-calico_purge";
+/// Name of ebpf's file.
+pub const EBPF: &str = "kubectl-calico_ebpf";
 
 /// Where the sources are.
 pub fn root() -> PathBuf {
@@ -31,6 +33,15 @@ pub fn doctor() -> Result<PathBuf, String> {
 pub fn purge() -> Result<PathBuf, String> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     BUILT.get_or_init(|| build("kubectl-calico-purge", PURGE)).clone()
+}
+
+/// Ebpf's program, as [`doctor`].
+///
+/// # Errors
+/// When it does not build; the text is cargo's.
+pub fn ebpf() -> Result<PathBuf, String> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    BUILT.get_or_init(|| build("kubectl-calico-ebpf", EBPF)).clone()
 }
 
 fn build(package: &str, file: &str) -> Result<PathBuf, String> {

@@ -49,6 +49,7 @@ impl Installed {
         };
         // What `make install` copies is built by now, so that only its last step is left to do.
         program::purge().unwrap();
+        program::ebpf().unwrap();
         let built = program::doctor().unwrap();
         let target = built.parent().unwrap().parent().unwrap();
         let mut make = Command::new("make");

@@ -59,6 +59,11 @@ impl Plugin {
         Self::of(program::purge(), kubeconfig)
     }
 
+    /// `kubectl calico-ebpf` of this source tree, for `testbed`.
+    pub fn ebpf(testbed: &Testbed) -> Result<Self, Error> {
+        Self::of(program::ebpf(), &testbed.kubeconfig())
+    }
+
     fn of(built: Result<PathBuf, String>, kubeconfig: &Path) -> Result<Self, Error> {
         let binary =
             built.map_err(|why| Error::Odd { what: "building the plugin".to_owned(), why })?;

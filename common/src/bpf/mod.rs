@@ -1,0 +1,7 @@
+//! Calico's eBPF data plane: what a node shows of it, what a cluster needs for it, and what state it is in.
+//!
+//! Everything here is pure: `collect` and `execute` look, this decides. `kubectl calico-ebpf` and doctor share it.
+
+mod facts;
+
+pub use facts::{BpfFacts, Endpoint, NatFrontend, Protocol, Served};

@@ -1,0 +1,86 @@
+//! `kubectl calico-ebpf`: takes a cluster to the eBPF data plane of Calico and back, proving its Services at every step.
+//!
+//! This crate holds the command line and one file per verb. Everything else is in `common`.
+
+mod commands;
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use common::cli::{
+    ConnectionFlags, Exit, Failure, Invocation, OutputFlags, Plugin, Printer, start_log,
+};
+use common::verbs::{Session, runs};
+
+use commands::completion;
+
+/// Takes a cluster to the eBPF data plane of Calico and back, proving its Services at every step
+///
+/// Every verb that changes something prints its plan first and asks.
+///
+/// Exit codes: 0 healthy or done, 1 error, 2 usage, 3 something is wrong, 5 something needed could not be read, 6 declined
+/// or refused by a guard, 130 interrupted.
+#[derive(Parser, Debug)]
+#[command(name = "kubectl-calico_ebpf", version = common::cli::version(env!("CARGO_PKG_VERSION"), option_env!("KUBECTL_CALICO_COMMIT")), subcommand_required = true, arg_required_else_help = true)]
+struct Ebpf {
+    #[command(flatten)]
+    output: OutputFlags,
+    #[command(flatten)]
+    connection: ConnectionFlags,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Lists the runs on this cluster that this machine remembers
+    Runs,
+    /// Prints a completion script
+    Completion(completion::CompletionFlags),
+}
+
+/// The command line, for the edge that all plugins share.
+pub fn plugin() -> Plugin {
+    Plugin { command: Ebpf::command(), codes: Vec::new() }
+}
+
+/// Runs the verb that was given.
+///
+/// # Errors
+/// What kept the verb from its work, with hints.
+pub async fn start(matches: ArgMatches, invocation: Invocation) -> Result<Exit, Failure> {
+    let Ebpf { output, connection, verb } =
+        Ebpf::from_arg_matches(&matches).map_err(|error| Failure::usage(error.to_string()))?;
+    let printer = Printer::new(output.no_color);
+    start_log(output.level(), printer.stderr.colour);
+    let session = Session {
+        printer,
+        format: output.format()?,
+        verbose: output.level() > 0,
+        connection,
+        program: invocation.name,
+        plugin: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    // Boxed: the futures of all verbs together are large.
+    let ended = Box::pin(dispatch(&session, verb)).await;
+    if let Err(failure) = &ended {
+        session.document_of(failure)?;
+    }
+    ended
+}
+
+async fn dispatch(session: &Session, verb: Verb) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Runs => runs::run(session).await,
+        Verb::Completion(flags) => completion::run(session, &flags),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Ebpf::command().debug_assert();
+    }
+}
