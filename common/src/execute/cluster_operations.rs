@@ -9,16 +9,23 @@ use super::change_object::{Change, change};
 use super::hosts::{Hosts, NoHosts};
 use super::observe::Observer;
 use super::pods::{Farewell, Wish};
+use super::prove::prove;
 use super::{
     GuardFailure, ObserveError, Operations, PerformError, Performed, Prepared, Underway, backup,
-    kubeconfig,
+    ebpf, kubeconfig,
 };
 use crate::cluster::{ApiError, Cluster, Unreachable, Write};
 use crate::plan::{
     Action, Condition, DEFAULT_PARALLEL, FileContent, Guard, HostOperation, ObjectRef, Observed,
-    describe,
+    Verdict, describe, judge,
 };
 use crate::slim::Metadata;
+use crate::snapshot::{Gap, GapReason};
+
+/// Time between two looks at what is to stay true.
+const HOLD_POLL: Duration = Duration::from_secs(2);
+/// So long may what is watched be out of sight.
+const UNSEEN: Duration = Duration::from_secs(60);
 
 /// Looks at a cluster and changes it.
 #[derive(Debug)]
@@ -59,6 +66,97 @@ impl<'a, H: Hosts> ClusterOperations<'a, H> {
             FileContent::Binary { name, source } => self.hosts.binary(node, name, source).await?,
         };
         Ok(Prepared::content(bytes))
+    }
+
+    /// Every action but a sequence of them.
+    async fn single(
+        &self,
+        action: &Action,
+        prepared: &Prepared,
+        underway: &Underway<'_>,
+    ) -> Result<Performed, PerformError> {
+        match action {
+            Action::Delete { object, uid } => {
+                deleted(self.cluster.delete(object, uid, false).await, object)
+            }
+            Action::OnHost { node, operation } => {
+                self.hosts.operate(node, operation, prepared.bytes()).await
+            }
+            Action::Patch { object, uid, patch, subresource } => {
+                let it = Change { object, uid, patch, subresource: subresource.as_deref() };
+                change(self.cluster, &it, Write::by(&self.field_manager)).await
+            }
+            Action::Evict { pods, grace_seconds, within_seconds } => {
+                let within = Duration::from_secs(*within_seconds);
+                let wish = Wish::Evict { grace_seconds: *grace_seconds, within };
+                Farewell::new(self.cluster, wish, underway).to(pods, DEFAULT_PARALLEL).await
+            }
+            Action::DeletePods { pods, grace_seconds, max_parallel } => {
+                let wish = Wish::Delete { grace_seconds: *grace_seconds };
+                Farewell::new(self.cluster, wish, underway).to(pods, *max_parallel).await
+            }
+            Action::Create { object, manifest } => {
+                ebpf::create(self.cluster, object, manifest, Write::by(&self.field_manager)).await
+            }
+            Action::DeleteCreated { object, manifest } => {
+                ebpf::delete_created(self.cluster, object, manifest, false).await
+            }
+            Action::RestartPods { workload } => ebpf::restart_pods(self.cluster, workload).await,
+            Action::ProveServices { proof } => {
+                prove(self.cluster, proof, Write::by(&self.field_manager), underway).await
+            }
+            Action::Hold { condition, seconds } => {
+                self.hold(condition, Duration::from_secs(*seconds), underway).await
+            }
+            Action::Sequence { .. } => {
+                Err(PerformError::Rejected("a sequence within a sequence".to_owned()))
+            }
+            Action::BackUp { node, directory } => {
+                let archive = self.hosts.back_up(node).await?;
+                let kept = backup::keep(directory, node, &archive);
+                let why =
+                    |error| PerformError::Rejected(format!("keep it in {directory}: {error}"));
+                kept.map(|()| Performed::Acted).map_err(why)
+            }
+        }
+    }
+
+    /// Looks again and again, and fails at the first look that shows it untrue. What cannot be seen is no proof of either.
+    async fn hold(
+        &self,
+        condition: &Condition,
+        time: Duration,
+        underway: &Underway<'_>,
+    ) -> Result<Performed, PerformError> {
+        let began = std::time::Instant::now();
+        loop {
+            let observer = Observer::new(self.cluster, self.hosts);
+            let seen = observer.observe(condition, self.cluster.now()).await;
+            let verdict = judge(condition, &seen);
+            let left = time.saturating_sub(began.elapsed());
+            match verdict {
+                Verdict::NotYet(why) if !is_unseen(&seen) => {
+                    let what = describe::condition(condition);
+                    return Err(PerformError::Rejected(format!("not true any more: {what}: {why}")));
+                }
+                Verdict::Failed(why) => return Err(PerformError::Rejected(why)),
+                Verdict::Met if left.is_zero() => return Ok(Performed::Acted),
+                Verdict::Met | Verdict::NotYet(_) | Verdict::Forbidden(_) => {}
+            }
+            // Nobody saw it untrue, and nobody saw it true in the end.
+            if began.elapsed() > time + UNSEEN {
+                let what = describe::condition(condition);
+                return Err(PerformError::Rejected(format!("cannot be watched: {what}")));
+            }
+            underway.tell(format!("{} s left", left.as_secs()));
+            tokio::select! {
+                biased;
+                () = underway.stop().requested() => {
+                    return Err(PerformError::Stopped("the watch was given up".to_owned()));
+                }
+                () = tokio::time::sleep(HOLD_POLL) => {}
+            }
+        }
     }
 
     async fn metadata(&self, object: &ObjectRef) -> Result<Option<Metadata>, GuardFailure> {
@@ -111,39 +209,27 @@ impl<H: Hosts> Operations for ClusterOperations<'_, H> {
         prepared: &Prepared,
         underway: &Underway<'_>,
     ) -> Result<Performed, PerformError> {
-        match action {
-            Action::Delete { object, uid } => {
-                deleted(self.cluster.delete(object, uid, false).await, object)
-            }
-            Action::OnHost { node, operation } => {
-                self.hosts.operate(node, operation, prepared.bytes()).await
-            }
-            Action::Patch { object, uid, patch, subresource } => {
-                let it = Change { object, uid, patch, subresource: subresource.as_deref() };
-                change(self.cluster, &it, Write::by(&self.field_manager)).await
-            }
-            Action::Evict { pods, grace_seconds, within_seconds } => {
-                let within = Duration::from_secs(*within_seconds);
-                let wish = Wish::Evict { grace_seconds: *grace_seconds, within };
-                Farewell::new(self.cluster, wish, underway).to(pods, DEFAULT_PARALLEL).await
-            }
-            Action::DeletePods { pods, grace_seconds, max_parallel } => {
-                let wish = Wish::Delete { grace_seconds: *grace_seconds };
-                Farewell::new(self.cluster, wish, underway).to(pods, *max_parallel).await
-            }
-            Action::BackUp { node, directory } => {
-                let archive = self.hosts.back_up(node).await?;
-                let kept = backup::keep(directory, node, &archive);
-                let why =
-                    |error| PerformError::Rejected(format!("keep it in {directory}: {error}"));
-                kept.map(|()| Performed::Acted).map_err(why)
+        let Action::Sequence { actions } = action else {
+            return self.single(action, prepared, underway).await;
+        };
+        let mut ended = Performed::AlreadyRight("all of it is so already".to_owned());
+        for action in actions {
+            if self.single(action, prepared, underway).await? == Performed::Acted {
+                ended = Performed::Acted;
             }
         }
+        Ok(ended)
     }
 
     async fn observe(&self, condition: &Condition) -> Result<Observed, ObserveError> {
         Ok(Observer::new(self.cluster, self.hosts).observe(condition, self.cluster.now()).await)
     }
+}
+
+/// True when something that was to be looked at could not be.
+fn is_unseen(seen: &Observed) -> bool {
+    let asked = |gap: Option<&Gap>| gap.is_some_and(|gap| gap.why != GapReason::NotAsked);
+    asked(seen.object.gap()) || asked(seen.pods.gap()) || asked(seen.data_planes.gap())
 }
 
 /// The part of any object that guards read.

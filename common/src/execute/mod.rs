@@ -9,6 +9,7 @@ mod change_object;
 mod clock;
 mod cluster_operations;
 mod consent;
+mod ebpf;
 mod failures;
 mod hosts;
 pub mod journal;
@@ -20,6 +21,7 @@ mod observe_pods;
 mod operations;
 mod pods;
 mod progress;
+mod prove;
 mod rehearse;
 pub mod rights;
 mod run;
@@ -54,6 +56,7 @@ pub use operations::{
     GuardFailure, ObserveError, Operations, PerformError, Performed, Prepared, Underway,
 };
 pub use progress::{Activity, Progress, Reporter, Silent};
+pub use prove::{Measured, measure};
 pub use rehearse::rehearse;
 pub use run::Executor;
 pub use stop::{Stop, StopSwitch};

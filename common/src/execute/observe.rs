@@ -83,6 +83,14 @@ impl<'a, H: Hosts> Observer<'a, H> {
             Condition::BackedUp { node, directory } => {
                 Observed { backup: backup::look(directory, node), ..Observed::nothing(now) }
             }
+            Condition::RolledOut { .. }
+            | Condition::EndpointInUse { .. }
+            | Condition::OnDataPlane { .. }
+            | Condition::NoPods { .. }
+            | Condition::ProofCleared { .. } => {
+                let seen = super::ebpf::observe::observe(self.cluster, condition, now).await;
+                seen.unwrap_or_else(|| Observed::nothing(now))
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::change_object::{Change, change};
 use super::cluster_operations::deleted;
 use super::pods::{Farewell, Wish};
-use super::{PerformError, Performed, StopSwitch, Underway};
+use super::{PerformError, Performed, StopSwitch, Underway, ebpf};
 use crate::cluster::{Cluster, Write};
 use crate::plan::{Action, Answer, DEFAULT_PARALLEL, Plan, Rehearsed};
 
@@ -50,8 +50,40 @@ async fn ask(
             let wish = Wish::Delete { grace_seconds: *grace_seconds };
             farewell(wish).to(pods, *max_parallel).await
         }
-        Action::OnHost { .. } | Action::BackUp { .. } => return None,
+        Action::Create { object, manifest } => {
+            let write = Write { dry_run: true, ..Write::by(writer) };
+            ebpf::create(cluster, object, manifest, write).await
+        }
+        Action::DeleteCreated { object, manifest } => {
+            ebpf::delete_created(cluster, object, manifest, true).await
+        }
+        Action::Sequence { actions } => return sequence(cluster, actions, writer, underway).await,
+        Action::OnHost { .. }
+        | Action::BackUp { .. }
+        | Action::RestartPods { .. }
+        | Action::ProveServices { .. }
+        | Action::Hold { .. } => return None,
     })
+}
+
+/// What the server says to all of them; the first that it would refuse counts.
+async fn sequence(
+    cluster: &Cluster,
+    actions: &[Action],
+    writer: &str,
+    underway: &Underway<'_>,
+) -> Option<Result<Performed, PerformError>> {
+    let mut ended = None;
+    for action in actions {
+        // No sequence holds another.
+        match Box::pin(ask(cluster, action, writer, underway)).await {
+            Some(Ok(Performed::AlreadyRight(_))) if ended.is_some() => {}
+            Some(Err(error)) => return Some(Err(error)),
+            Some(said) => ended = Some(said),
+            None => {}
+        }
+    }
+    ended
 }
 
 #[cfg(test)]

@@ -74,8 +74,39 @@ fn of_action(action: &Action, all: &mut BTreeSet<Question>) {
         Action::DeletePods { pods, .. } => {
             all.extend(namespaces(pods).into_iter().map(|it| of_pods("delete", it)));
         }
+        Action::Create { object, .. } => {
+            all.insert(about("get", object));
+            // A creation has no name that anybody could be asked about.
+            all.insert(Question { name: String::new(), ..about("create", object) });
+        }
+        Action::DeleteCreated { object, .. } => {
+            all.extend(["get", "delete"].map(|verb| about(verb, object)));
+        }
+        Action::RestartPods { workload } => {
+            all.insert(about("get", workload));
+            all.extend(["list", "delete"].map(|verb| of_pods(verb, &workload.namespace)));
+        }
+        Action::ProveServices { proof } => of_proof(&proof.agent, all),
+        Action::Hold { condition, .. } => of_condition(condition, all),
+        Action::Sequence { actions } => actions.iter().for_each(|it| of_action(it, all)),
         Action::OnHost { .. } | Action::BackUp { .. } => {}
     }
+}
+
+/// A proof makes pods, a Service and an EndpointSlice beside calico-node, and runs commands in pods.
+fn of_proof(agent: &ObjectRef, all: &mut BTreeSet<Question>) {
+    let namespace = agent.namespace.as_str();
+    all.insert(about("get", agent));
+    for (group, resource) in
+        [("", "pods"), ("", "services"), ("discovery.k8s.io", "endpointslices")]
+    {
+        for verb in ["create", "delete", "list"] {
+            let group = group.to_owned();
+            all.insert(Question { group, resource: resource.to_owned(), ..of_pods(verb, namespace) });
+        }
+    }
+    let exec = Question { subresource: "exec".to_owned(), ..of_pods("get", namespace) };
+    all.insert(exec);
 }
 
 fn of_guard(guard: &Guard, all: &mut BTreeSet<Question>) {
@@ -114,6 +145,21 @@ fn of_condition(condition: &Condition, all: &mut BTreeSet<Question>) {
                 all.insert(of_pods(verb, namespace));
             }
         }
+        Condition::RolledOut { workload, .. } => {
+            all.insert(about("get", workload));
+        }
+        Condition::NoPods { workload } => {
+            all.insert(about("get", workload));
+            all.insert(of_pods("list", &workload.namespace));
+        }
+        Condition::EndpointInUse { agent, .. } | Condition::OnDataPlane { agent, .. } => {
+            let namespace = agent.namespace.as_str();
+            all.insert(about("get", agent));
+            all.insert(of_pods("list", namespace));
+            all.insert(Question { subresource: "exec".to_owned(), ..of_pods("get", namespace) });
+        }
+        // The rights of the proof itself.
+        Condition::ProofCleared { .. } => {}
         // Their containers are in no list of metadata: each is asked for by its name.
         Condition::PodsStopped { pods, .. } => {
             all.extend(namespaces(pods).into_iter().map(|namespace| of_pods("get", namespace)));

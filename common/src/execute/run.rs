@@ -274,7 +274,7 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
 
     /// Waits for one condition. What cannot be seen is looked at again until the time is over: the API server may be
     /// restarting.
-    async fn verify(&mut self, current: Current<'_>, wanted: &Verification) -> Result<(), Ended> {
+    pub(super) async fn verify(&mut self, current: Current<'_>, wanted: &Verification) -> Result<(), Ended> {
         let limit = Duration::from_secs(wanted.within_seconds);
         let began = self.clock.elapsed();
         let mut why: Option<String> = None;

@@ -81,8 +81,7 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
         for action in attempts(step, undo, recorded) {
             ended = match self.perform(current, &action, &Prepared::default()).await {
                 Ok(Performed::Acted | Performed::AlreadyRight(_)) => {
-                    self.note(step, &StepState::Undone)?;
-                    return Ok(Ended { state: StepState::Undone, run: None });
+                    return self.verify_undo(current).await;
                 }
                 // What an earlier attempt wrote may still stand there.
                 Err(PerformError::Refused(why)) => {
@@ -95,6 +94,20 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
             };
         }
         Ok(ended)
+    }
+}
+
+impl<O: Operations, C: Clock> Executor<'_, O, C> {
+    /// Waits for what must come true once the step is taken back, and notes that it is.
+    async fn verify_undo(&mut self, current: Current<'_>) -> Result<Ended, JournalError> {
+        for verification in current.step.undo.verifications() {
+            if let Err(ended) = self.verify(current, verification).await {
+                // It was done before, and may be taken back again.
+                return Ok(Ended { state: StepState::Started, ..ended });
+            }
+        }
+        self.note(current.step, &StepState::Undone)?;
+        Ok(Ended { state: StepState::Undone, run: None })
     }
 }
 
@@ -132,7 +145,9 @@ fn untouched(recorded: &Recorded, step: &Step) -> StepState {
         (_, state @ (StepState::Undone | StepState::Pending)) => return state.clone(),
         (Undo::NotNeeded { why }, _) => format!("needs no undo: {why}"),
         (Undo::Impossible { why }, _) => format!("cannot be taken back: {why}"),
-        (Undo::OnHost { .. } | Undo::Patch { .. }, _) => "it did not act".to_owned(),
+        (Undo::OnHost { .. } | Undo::Patch { .. } | Undo::By { .. }, _) => {
+            "it did not act".to_owned()
+        }
     };
     StepState::Skipped { why }
 }

@@ -1,5 +1,7 @@
 //! What a step waits for. The executor looks at the cluster; whether what it saw is enough is decided here.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{JsonPatch, ObjectRef};
@@ -134,6 +136,58 @@ pub enum Condition {
         /// Directory on this machine.
         directory: String,
     },
+    /// The workload's controller has seen its newest template, and every pod that it wants is of it and available.
+    #[serde(rename_all = "camelCase")]
+    RolledOut {
+        /// The DaemonSet or Deployment.
+        workload: ObjectRef,
+        /// Environment variables that its template must have, literally; one with an empty value must not be there.
+        variables: BTreeMap<String, String>,
+    },
+    /// On every node calico-node has this API server in its environment.
+    #[serde(rename_all = "camelCase")]
+    EndpointInUse {
+        /// DaemonSet calico-node.
+        agent: ObjectRef,
+        /// Address or name.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// On every node calico-node forwards packets by this data plane, as the kernel shows it.
+    #[serde(rename_all = "camelCase")]
+    OnDataPlane {
+        /// DaemonSet calico-node.
+        agent: ObjectRef,
+        /// Which.
+        is: DataPlane,
+        /// Status object of the operator, which may tell why it is not.
+        operator: Option<ObjectRef>,
+    },
+    /// The DaemonSet wants no pod, and none of its pods is left.
+    #[serde(rename_all = "camelCase")]
+    NoPods {
+        /// The DaemonSet.
+        workload: ObjectRef,
+    },
+    /// Nothing that a proof of Services made is left.
+    #[serde(rename_all = "camelCase")]
+    ProofCleared {
+        /// Where it was made.
+        namespace: String,
+        /// The run that made it.
+        run: String,
+    },
+}
+
+/// What forwards packets on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DataPlane {
+    /// BPF programs, which translate Services as well.
+    Bpf,
+    /// iptables or nftables; Services are kube-proxy's.
+    Tables,
 }
 
 /// Names a pod for good.

@@ -2,6 +2,7 @@
 
 use crate::calico::credentials::short;
 
+use super::ebpf::words;
 use super::{
     Action, Condition, FileContent, Guard, HostOperation, JsonPatch, ObjectRef, PatchOperation,
     Undo, Verification,
@@ -30,6 +31,19 @@ pub fn action(action: &Action) -> String {
         Action::DeletePods { pods, .. } => format!("delete {}", counted(pods.len(), "pod")),
         Action::BackUp { node, directory } => {
             format!("save what {node} has of Calico below {directory}")
+        }
+        Action::Create { object: it, .. } => format!("create {}", object(it)),
+        Action::DeleteCreated { object: it, .. } => format!("delete {} again", object(it)),
+        Action::RestartPods { workload } => format!("restart {}", object(workload)),
+        Action::ProveServices { proof } => format!(
+            "make a new Service, and ask it and {} from every node",
+            counted(proof.targets.len(), "other")
+        ),
+        Action::Hold { condition: it, seconds } => {
+            format!("watch for {seconds} s: {}", condition(it))
+        }
+        Action::Sequence { actions } => {
+            actions.iter().map(action).collect::<Vec<_>>().join("; then ")
         }
     }
 }
@@ -218,6 +232,11 @@ pub fn condition(condition: &Condition) -> String {
         Condition::BackedUp { node, directory } => {
             format!("what {node} has of Calico is saved below {directory}")
         }
+        Condition::RolledOut { .. }
+        | Condition::EndpointInUse { .. }
+        | Condition::OnDataPlane { .. }
+        | Condition::NoPods { .. }
+        | Condition::ProofCleared { .. } => words::condition(condition).unwrap_or_default(),
     }
 }
 
@@ -254,6 +273,11 @@ pub fn awaited(condition: &Condition) -> String {
         Condition::NodeSchedulable { node, is: true } => format!("{node} to take pods again"),
         Condition::NodeSchedulable { node, is: false } => format!("{node} to be cordoned"),
         Condition::BackedUp { .. } => "the archive to be whole".to_owned(),
+        Condition::RolledOut { .. }
+        | Condition::EndpointInUse { .. }
+        | Condition::OnDataPlane { .. }
+        | Condition::NoPods { .. }
+        | Condition::ProofCleared { .. } => words::awaited(condition).unwrap_or_default(),
     }
 }
 
@@ -285,6 +309,11 @@ pub fn met(condition: &Condition) -> String {
         Condition::NodeSchedulable { is: true, .. } => "takes pods again".to_owned(),
         Condition::NodeSchedulable { is: false, .. } => "cordoned".to_owned(),
         Condition::BackedUp { .. } => "saved".to_owned(),
+        Condition::RolledOut { .. }
+        | Condition::EndpointInUse { .. }
+        | Condition::OnDataPlane { .. }
+        | Condition::NoPods { .. }
+        | Condition::ProofCleared { .. } => words::met(condition).unwrap_or_default(),
     }
 }
 
@@ -300,6 +329,7 @@ pub fn undo(undo: &Undo) -> String {
         Undo::Impossible { why } => format!("not possible: {why}"),
         Undo::OnHost { node, operation: it } => format!("{} on {node}", operation(it)),
         Undo::Patch { object: it, patch, .. } => changes(it, patch),
+        Undo::By { action: it, .. } => action(it),
     }
 }
 
@@ -324,6 +354,11 @@ fn kind(plural: &str) -> &str {
         "daemonsets" => "DaemonSet",
         "namespaces" => "namespace",
         "nodes" => "node",
+        "deployments" => "Deployment",
+        "configmaps" => "ConfigMap",
+        "felixconfigurations" => "FelixConfiguration",
+        "installations" => "Installation",
+        "tigerastatuses" => "TigeraStatus",
         other => other,
     }
 }

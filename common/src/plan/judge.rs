@@ -1,11 +1,14 @@
 //! Whether a condition is met by what was seen. The executor looks, this decides: the same predicates as the checks'.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use serde_json::Value;
 
 use super::lingering::{pods_ending, pods_gone, pods_stopped};
 use super::{Aim, Condition, LingeringPod};
+use crate::bpf::BpfFacts;
 use crate::calico::credentials::{ClusterCredentials, Refusal, refusal};
 use crate::residue::{ResidueFacts, still_there};
 use crate::slim::{ContainerStatus, Node, Pod};
@@ -32,6 +35,12 @@ pub struct Observed {
     pub backup: Known<BackupFacts>,
     /// What the scan for residues saw on the node.
     pub residues: Known<ResidueFacts>,
+    /// What each node that runs calico-node shows of its data plane.
+    pub data_planes: Known<BTreeMap<String, Known<BpfFacts>>>,
+    /// What the operator says of its state.
+    pub operator: Known<Value>,
+    /// How many objects of a proof are left.
+    pub left_of_proof: Known<usize>,
     /// What the cluster accepts.
     pub credentials: ClusterCredentials,
 }
@@ -56,6 +65,9 @@ impl Observed {
             lingering: not_asked("cluster/pods.json"),
             backup: not_asked("backup"),
             residues: not_asked("residues.txt"),
+            data_planes: not_asked("bpf.txt"),
+            operator: not_asked("cluster/tigerastatuses.operator.tigera.io.json"),
+            left_of_proof: not_asked("cluster/services.json"),
             credentials: ClusterCredentials {
                 root_ca: not_asked("cluster/configmaps.json"),
                 service_account_uid: not_asked("cluster/serviceaccounts.json"),
@@ -162,11 +174,17 @@ pub fn judge(condition: &Condition, seen: &Observed) -> Verdict {
                 _ => Verdict::Met,
             })
         }
+        Condition::RolledOut { .. }
+        | Condition::EndpointInUse { .. }
+        | Condition::OnDataPlane { .. }
+        | Condition::NoPods { .. }
+        | Condition::ProofCleared { .. } => super::ebpf::judge::judge(condition, seen)
+            .unwrap_or_else(|| Verdict::NotYet("nobody can tell".to_owned())),
     }
 }
 
 /// Judges a known fact; an absent or unknown one is not yet good enough.
-fn with<T>(fact: &Known<T>, absent: &str, judge: impl FnOnce(&T) -> Verdict) -> Verdict {
+pub(super) fn with<T>(fact: &Known<T>, absent: &str, judge: impl FnOnce(&T) -> Verdict) -> Verdict {
     match fact {
         Known::Known(value) => judge(value),
         Known::Absent => Verdict::NotYet(absent.to_owned()),
@@ -174,7 +192,7 @@ fn with<T>(fact: &Known<T>, absent: &str, judge: impl FnOnce(&T) -> Verdict) -> 
     }
 }
 
-fn unknown(gap: &Gap) -> Verdict {
+pub(super) fn unknown(gap: &Gap) -> Verdict {
     let unseen = format!("{} could not be read: {}", gap.what, gap.detail);
     match gap.why {
         GapReason::Forbidden => Verdict::Forbidden(unseen),
@@ -366,7 +384,7 @@ fn is_past_creation(status: &ContainerStatus) -> bool {
 }
 
 /// The first three, and how many more.
-fn first_few(reasons: &[String]) -> String {
+pub(super) fn first_few(reasons: &[String]) -> String {
     let shown = reasons.iter().take(3).map(String::as_str).collect::<Vec<_>>().join("; ");
     match reasons.len().saturating_sub(3) {
         0 => shown,

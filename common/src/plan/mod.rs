@@ -2,6 +2,7 @@
 
 mod condition;
 pub mod describe;
+pub mod ebpf;
 pub mod host;
 mod id;
 mod judge;
@@ -15,7 +16,7 @@ mod rehearsal;
 mod remedies;
 pub mod safeguards;
 
-pub use condition::{Condition, PodRef};
+pub use condition::{Condition, DataPlane, PodRef};
 pub use host::{
     BinarySource, Expected, FileContent, HostOperation, IpFamily, LOOPBACK_SECONDS, NftFamily,
     NftTable, ProgramHook, RulesBackend, SandboxRef,

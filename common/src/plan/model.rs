@@ -5,6 +5,9 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use serde_json::Value;
+
+use super::ebpf::ServiceProof;
 use super::{Condition, HostOperation, JsonPatch, PodRef};
 
 /// How freely a step may be taken.
@@ -195,6 +198,48 @@ pub enum Action {
         /// Directory on this machine; the file is called after the node.
         directory: String,
     },
+    /// Creates an object. One of its name that says the same is right already, any other is left alone.
+    #[serde(rename_all = "camelCase")]
+    Create {
+        /// The object.
+        object: ObjectRef,
+        /// What it is to be, whole. Never one that holds a secret: it stands in the journal.
+        manifest: Value,
+    },
+    /// Deletes an object that [`Action::Create`] made, while it still says what was written.
+    #[serde(rename_all = "camelCase")]
+    DeleteCreated {
+        /// The object.
+        object: ObjectRef,
+        /// What was written.
+        manifest: Value,
+    },
+    /// Deletes the pods of a Deployment, so that new ones read their environment anew.
+    #[serde(rename_all = "camelCase")]
+    RestartPods {
+        /// The Deployment.
+        workload: ObjectRef,
+    },
+    /// Makes a Service that no node knows yet, and proves that it and others answer from every node; then it goes again.
+    #[serde(rename_all = "camelCase")]
+    ProveServices {
+        /// What is to answer, and from where.
+        proof: ServiceProof,
+    },
+    /// Watches that something stays true, and changes nothing.
+    #[serde(rename_all = "camelCase")]
+    Hold {
+        /// What must stay true.
+        condition: Condition,
+        /// For so many seconds.
+        seconds: u64,
+    },
+    /// Several actions, each only when the one before it is done.
+    #[serde(rename_all = "camelCase")]
+    Sequence {
+        /// They, in order.
+        actions: Vec<Action>,
+    },
 }
 
 /// Requests at a time, when nobody asks for another number: quick, and far from what a small API server allows one user.
@@ -272,13 +317,30 @@ pub enum Undo {
         /// `status`, when the change goes there; none for the object itself.
         subresource: Option<String>,
     },
+    /// By another action, whose end is waited for: what is taken back after it may rest on it.
+    #[serde(rename_all = "camelCase")]
+    By {
+        /// The action.
+        action: Box<Action>,
+        /// What must come true after, each within its time.
+        verify: Vec<Verification>,
+    },
 }
 
 impl Undo {
+    /// What must come true once the step is taken back.
+    pub fn verifications(&self) -> &[Verification] {
+        match self {
+            Self::By { verify, .. } => verify,
+            _ => &[],
+        }
+    }
+
     /// What takes the step back; none when there is nothing to take back, or no way.
     pub fn action(&self) -> Option<Action> {
         match self.clone() {
             Self::NotNeeded { .. } | Self::Impossible { .. } => None,
+            Self::By { action, .. } => Some(*action),
             Self::OnHost { node, operation } => Some(Action::OnHost { node, operation }),
             Self::Patch { object, uid, patch, subresource } => {
                 Some(Action::Patch { object, uid, patch, subresource })
@@ -288,7 +350,7 @@ impl Undo {
 
     /// True when there is a way to take the step back.
     pub fn is_possible(&self) -> bool {
-        matches!(self, Self::OnHost { .. } | Self::Patch { .. })
+        matches!(self, Self::OnHost { .. } | Self::Patch { .. } | Self::By { .. })
     }
 }
 

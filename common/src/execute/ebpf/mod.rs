@@ -1,0 +1,8 @@
+//! Actions and looks of the way to the eBPF data plane and back.
+
+mod objects;
+pub(super) mod observe;
+mod restart;
+
+pub(super) use objects::{create, delete_created};
+pub(super) use restart::restart_pods;
