@@ -4,4 +4,7 @@
 
 mod facts;
 
-pub use facts::{BpfFacts, Endpoint, NatFrontend, Protocol, Served};
+pub use facts::{
+    BpfFacts, DataLink, Endpoint, KubeProxyRules, Mount, NatFrontend, NodeDataPlane, Protocol,
+    Reported, Served, is_workload,
+};

@@ -24,6 +24,12 @@ pub const RESIDUES_SCRIPT: &str = include_str!("residues.sh");
 /// Time that the scan of one node may take: some thirty commands, of which each that hangs takes 10 s.
 pub const RESIDUES_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The look at a node's data plane, as an administrator may read and run it. See [`crate::bpf::BpfFacts`].
+pub const BPF_SCRIPT: &str = include_str!("bpf.sh");
+
+/// Time that the look at one node's data plane may take: nodes of large clusters have tens of thousands of rules.
+pub const BPF_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The container of a calico-node pod that the probe runs in; canal's pods call it so as well.
 pub const PROBE_CONTAINER: &str = "calico-node";
 
@@ -67,6 +73,63 @@ pub async fn probe(cluster: &Cluster, pod: &Pod) -> Result<Vec<u8>, ApiError> {
         attempted: format!("probe node {} through {}", pod.spec.node_name, pod.full_name()),
         message: format!("the probe ended with exit code {}: {said}", output.exit_code),
     })
+}
+
+/// Looks at a node's data plane through its running calico-node pod and gives the look's text (see [`crate::bpf::BpfFacts`]).
+///
+/// # Errors
+/// When the command cannot be run, does not end in time, or prints something that is no look.
+pub async fn bpf(cluster: &Cluster, pod: &Pod) -> Result<Vec<u8>, ApiError> {
+    let request = ExecRequest {
+        namespace: &pod.metadata.namespace,
+        pod: &pod.metadata.name,
+        container: PROBE_CONTAINER,
+        command: &["/bin/sh", "-s"],
+        stdin: Some(BPF_SCRIPT.as_bytes()),
+        limit_bytes: RESIDUES_LIMIT,
+        timeout: BPF_TIMEOUT,
+    };
+    let output = cluster.exec(&request).await?;
+    if output.exit_code == 0 && is_probe(&output.stdout) {
+        return Ok(output.stdout);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.lines().next_back().unwrap_or_default();
+    Err(ApiError::Other {
+        attempted: format!(
+            "look at the data plane of node {} through {}",
+            pod.spec.node_name,
+            pod.full_name()
+        ),
+        message: format!("the look ended with exit code {}: {said}", output.exit_code),
+    })
+}
+
+/// Looks at a node's data plane from the host itself, which sees less of calico-node and more of the host.
+///
+/// # Errors
+/// When the script cannot be run, does not end in time, or prints something that is no look.
+pub async fn bpf_host(pod: &NodePod) -> Result<Vec<u8>, NodePodError> {
+    let run = HostRun {
+        script: BPF_SCRIPT.as_bytes(),
+        limit_bytes: RESIDUES_LIMIT,
+        timeout: BPF_TIMEOUT,
+        repeat: Repeat::Always,
+    };
+    let output = pod.run_on_host(&run).await?;
+    if output.exit_code == 0 && output.stdout.starts_with(b"@@vantage ") {
+        return Ok(output.stdout);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.lines().next_back().unwrap_or_default();
+    Err(NodePodError::Api(ApiError::Other {
+        attempted: format!(
+            "look at the data plane of node {} through {}",
+            pod.node(),
+            pod.full_name()
+        ),
+        message: format!("the look ended with exit code {}: {said}", output.exit_code),
+    }))
 }
 
 /// Runs the probe on the host itself and gives its text. Of a node whose kubelet the API server cannot reach, only the
