@@ -43,7 +43,7 @@ pub fn action(action: &Action) -> String {
             format!("watch for {seconds} s: {}", condition(it))
         }
         Action::Sequence { actions } => {
-            actions.iter().map(action).collect::<Vec<_>>().join("; then ")
+            actions.iter().map(self::action).collect::<Vec<_>>().join("; then ")
         }
     }
 }

@@ -110,7 +110,7 @@ fn undo_step(step: &Step) -> UndoStep {
         undo: describe::undo(&step.undo),
         operation: match &step.undo {
             Undo::OnHost { operation, .. } => Some(operation.clone()),
-            Undo::NotNeeded { .. } | Undo::Impossible { .. } | Undo::Patch { .. } => None,
+            _ => None,
         },
         patch: match &step.undo {
             Undo::Patch { patch, .. } => Some(patch.clone()),

@@ -57,11 +57,11 @@ async fn of_nodes(
         Some(status) => object(cluster, status).await,
         None => Known::Absent,
     };
-    let data_planes = match (&set, pods) {
+    let data_planes = match (&set, &pods) {
         (Known::Known(set), Known::Known(pods)) => {
-            Known::Known(facts(cluster, agents(set, &pods)).await)
+            Known::Known(facts(cluster, agents(set, pods)).await)
         }
-        (_, Known::Unknown(gap)) | (Known::Unknown(gap), _) => Known::Unknown(gap),
+        (_, Known::Unknown(gap)) | (Known::Unknown(gap), _) => Known::Unknown(gap.clone()),
         _ => Known::Absent,
     };
     Observed { object: set, data_planes, operator, ..nothing }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::words::joined;
-use crate::bpf::BpfFacts;
+use crate::bpf::{BpfFacts, NodeDataPlane};
 use crate::plan::judge::{Observed, Verdict, first_few, unknown, with};
 use crate::plan::{Condition, DataPlane};
 use crate::snapshot::Known;
@@ -131,31 +131,18 @@ fn endpoint(facts: &BpfFacts, host: &str, port: u16) -> Verdict {
 }
 
 fn data_plane(facts: &BpfFacts, wanted: DataPlane) -> Verdict {
-    let attached = match &facts.programs {
-        Known::Known(all) => all.values().any(|names| !names.is_empty()),
-        Known::Absent => false,
-        Known::Unknown(gap) => return unknown(gap),
-    };
-    let translates = match &facts.nat {
-        Known::Known(_) => true,
-        Known::Absent => false,
-        Known::Unknown(gap) => return unknown(gap),
-    };
-    let is = |met: bool, otherwise: &str| {
-        if met { Verdict::Met } else { Verdict::NotYet(otherwise.to_owned()) }
-    };
-    match (wanted, attached, translates) {
-        (DataPlane::Bpf, true, true) | (DataPlane::Tables, false, false) => is(true, ""),
-        (DataPlane::Bpf, false, _) => is(false, &not_attached(facts)),
-        (DataPlane::Bpf, true, false) => is(false, "programs are attached, but there is no NAT table"),
-        (DataPlane::Tables, true, _) => is(false, "BPF programs are attached"),
-        (DataPlane::Tables, false, true) => is(false, "there still is a NAT table of BPF"),
-    }
-}
-
-/// The kernel of the node may be why: Felix then stays with iptables and says so in its log only.
-fn not_attached(_facts: &BpfFacts) -> String {
-    "no BPF program is attached".to_owned()
+    with(&facts.state(), "it shows no data plane", |is| match (wanted, is) {
+        (DataPlane::Bpf, NodeDataPlane::Bpf) | (DataPlane::Tables, NodeDataPlane::Iptables) => {
+            Verdict::Met
+        }
+        (DataPlane::Bpf, NodeDataPlane::Iptables) => {
+            Verdict::NotYet("no BPF program is attached".to_owned())
+        }
+        (DataPlane::Bpf, NodeDataPlane::Leftover) => {
+            Verdict::NotYet("its BPF programs serve nothing yet".to_owned())
+        }
+        (DataPlane::Tables, _) => Verdict::NotYet("BPF programs or pins are there".to_owned()),
+    })
 }
 
 /// What the operator complains about comes first: nothing goes on until it is mended.

@@ -1,0 +1,167 @@
+//! What plans of this way are made from: the objects that they change, as they are now.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::bpf::Endpoint;
+use crate::calico::names::OPERATOR_NAMESPACE;
+use crate::plan::{ObjectRef, PlanId, Target};
+use crate::snapshot::InstallMethod;
+
+use super::ServiceProof;
+
+/// Name of the ConfigMap by which Calico is told where the API server is.
+pub const ENDPOINT_MAP: &str = "kubernetes-services-endpoint";
+/// Namespace of that ConfigMap where the operator reads it.
+pub const OPERATOR_ENDPOINT_NAMESPACE: &str = "tigera-operator";
+/// Key of the node selector that keeps kube-proxy's pods off every node. Our own, so that whoever finds it knows whom to ask.
+pub const KUBE_PROXY_OFF: &str = "kubectl-calico/disable-kube-proxy";
+
+/// An object as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// Its name in the API.
+    pub name: ObjectRef,
+    /// What it says.
+    pub value: Value,
+}
+
+impl Object {
+    /// Its uid.
+    pub fn uid(&self) -> String {
+        self.text("/metadata/uid").unwrap_or_default().to_owned()
+    }
+
+    /// A text in it.
+    pub fn text(&self, path: &str) -> Option<&str> {
+        self.value.pointer(path).and_then(Value::as_str)
+    }
+
+    /// A value in it; none for null, too.
+    pub fn at(&self, path: &str) -> Option<&Value> {
+        self.value.pointer(path).filter(|it| !it.is_null())
+    }
+}
+
+/// The objects.
+#[derive(Clone, Debug)]
+pub struct Objects {
+    /// How Calico is installed.
+    pub method: InstallMethod,
+    /// DaemonSet calico-node.
+    pub agent: Object,
+    /// Deployments of Calico that reach the API server as well (Typha, kube-controllers), of a manifest install.
+    pub companions: Vec<Object>,
+    /// Name of FelixConfiguration `default` in the group that holds Calico's objects.
+    pub felix_name: ObjectRef,
+    /// It; none when there is none.
+    pub felix: Option<Object>,
+    /// Fields that FelixConfiguration has in this cluster; empty when its definition does not say.
+    pub felix_fields: BTreeSet<String>,
+    /// Installation `default`, of an operator install.
+    pub installation: Option<Object>,
+    /// The operator's Deployment.
+    pub operator: Option<Object>,
+    /// DaemonSet kube-proxy.
+    pub kube_proxy: Option<Object>,
+    /// ConfigMap [`ENDPOINT_MAP`], where this install reads it.
+    pub endpoint_map: Option<Object>,
+}
+
+/// What a plan is made from.
+#[derive(Clone, Debug)]
+pub struct Ground<'a> {
+    /// The run.
+    pub run: &'a PlanId,
+    /// Program, version and verb.
+    pub made_by: &'a str,
+    /// The cluster.
+    pub target: &'a Target,
+    /// When the objects were read.
+    pub taken: Timestamp,
+    /// The objects.
+    pub objects: &'a Objects,
+    /// What is proven at each step.
+    pub proof: &'a ServiceProof,
+    /// Seconds that a step may take on each node, beside a minute for all.
+    pub per_node_seconds: u64,
+    /// Nodes that run calico-node.
+    pub nodes: usize,
+}
+
+/// What the user wants of `enable`.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Where calico-node is to look for the API server once kube-proxy is gone.
+    pub endpoint: Endpoint,
+    /// Whether kube-proxy goes.
+    pub disable_kube_proxy: bool,
+    /// Seconds for which it is watched that it stays away.
+    pub watch_seconds: u64,
+}
+
+impl Objects {
+    /// True where the operator installs Calico.
+    pub fn is_operator(&self) -> bool {
+        self.method == InstallMethod::Operator
+    }
+
+    /// Name of ConfigMap [`ENDPOINT_MAP`].
+    pub fn endpoint_map_name(&self) -> ObjectRef {
+        let namespace = if self.is_operator() {
+            OPERATOR_ENDPOINT_NAMESPACE
+        } else {
+            self.agent.name.namespace.as_str()
+        };
+        named("", "v1", "configmaps", namespace, ENDPOINT_MAP)
+    }
+
+    /// TigeraStatus `calico`, by which the operator says what is wrong.
+    pub fn status(&self) -> Option<ObjectRef> {
+        self.is_operator()
+            .then(|| named("operator.tigera.io", "v1", "tigerastatuses", "", "calico"))
+    }
+
+    /// Whether FelixConfiguration has this field here. A definition that says nothing lets nobody know.
+    pub fn has_felix_field(&self, field: &str) -> bool {
+        self.felix_fields.contains(field)
+    }
+}
+
+/// An object's name in the API.
+pub fn named(group: &str, version: &str, plural: &str, namespace: &str, name: &str) -> ObjectRef {
+    ObjectRef {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        plural: plural.to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+/// DaemonSet kube-proxy, where kubeadm and most others put it.
+pub fn kube_proxy_name() -> ObjectRef {
+    named("apps", "v1", "daemonsets", "kube-system", "kube-proxy")
+}
+
+/// The operator's Deployment.
+pub fn operator_name() -> ObjectRef {
+    named("apps", "v1", "deployments", OPERATOR_ENDPOINT_NAMESPACE, "tigera-operator")
+}
+
+/// Installation `default`.
+pub fn installation_name() -> ObjectRef {
+    named("operator.tigera.io", "v1", "installations", "", "default")
+}
+
+/// Namespaces in which Calico's Deployments may be.
+pub fn companion_names(namespace: &str) -> Vec<ObjectRef> {
+    if namespace == OPERATOR_NAMESPACE {
+        return Vec::new();
+    }
+    ["calico-typha", "calico-kube-controllers"]
+        .map(|name| named("apps", "v1", "deployments", namespace, name))
+        .into()
+}
