@@ -3,8 +3,13 @@
 //! Everything here is pure: `collect` and `execute` look, this decides. `kubectl calico-ebpf` and doctor share it.
 
 mod facts;
+mod situation;
 
 pub use facts::{
     BpfFacts, DataLink, Endpoint, KubeProxyRules, Mount, NatFrontend, NodeDataPlane, Protocol,
     Reported, Served, is_workload,
+};
+pub use situation::{
+    ENDPOINT_CONFIG_MAP, KUBE_PROXY, Situation, TIGERA_OPERATOR, endpoint_namespace, felix_group,
+    is_kube_proxy, is_mirror, text,
 };

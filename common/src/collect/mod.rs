@@ -10,6 +10,7 @@
 //! [`Sink`]: crate::snapshot::Sink
 
 mod ask;
+pub mod bpf;
 mod circumstances;
 mod hosts;
 mod live;

@@ -146,7 +146,7 @@ async fn from_host(
 }
 
 /// The API server passes on as plain text that it cannot reach the kubelet, or that the container is gone.
-fn reason(error: &ApiError) -> GapReason {
+pub(super) fn reason(error: &ApiError) -> GapReason {
     match error {
         ApiError::Other { message, .. }
             if ["error dialing backend", "No agent available", "container not found"]
