@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::cluster_operations::was_not_carried_out;
+use super::cluster_operations::{unread, unsuccessful};
 use super::{PerformError, Performed};
 use crate::cluster::{ApiError, Cluster, Patch, Write};
 use crate::plan::{Aim, JsonPatch, ObjectRef, describe};
@@ -29,7 +29,7 @@ pub(super) async fn change(
     let mut refusal: Option<(String, ApiError)> = None;
     for _ in 0..TRIES {
         let found = cluster.get_json(change.object).await;
-        let found = found.map_err(|error| PerformError::Rejected(error.to_string()))?;
+        let found = found.map_err(|error| unread(&error))?;
         let Some(found) = found else { return refused("is gone") };
         if metadata(&found, "uid") != change.uid {
             return refused("was recreated since the diagnosis");
@@ -56,10 +56,7 @@ pub(super) async fn change(
                 refusal = Some((version.to_owned(), error));
             }
             Err(ApiError::NotFound { .. }) => return refused("is gone"),
-            Err(error) if was_not_carried_out(&error) => {
-                return Err(PerformError::Rejected(error.to_string()));
-            }
-            Err(error) => return Err(PerformError::Unclear(error.to_string())),
+            Err(error) => return Err(unsuccessful(&error)),
         }
     }
     let last = refusal.map(|(_, error)| format!(": {error}")).unwrap_or_default();

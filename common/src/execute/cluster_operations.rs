@@ -33,6 +33,8 @@ pub struct ClusterOperations<'a, H = NoHosts> {
     cluster: &'a Cluster,
     hosts: &'a H,
     field_manager: String,
+    /// How long the API server may be away before a step that needs it fails.
+    patience: Duration,
 }
 
 impl<'a> ClusterOperations<'a> {
@@ -45,7 +47,8 @@ impl<'a> ClusterOperations<'a> {
 impl<'a, H: Hosts> ClusterOperations<'a, H> {
     /// Operations on this cluster and on its hosts.
     pub fn with_hosts(cluster: &'a Cluster, hosts: &'a H) -> Self {
-        Self { cluster, hosts, field_manager: "kubectl-calico".to_owned() }
+        let field_manager = "kubectl-calico".to_owned();
+        Self { cluster, hosts, field_manager, patience: Duration::ZERO }
     }
 
     /// The same, noted by the API server as written by this program: `kubectl-calico-purge`. A version behind a slash, as
@@ -54,6 +57,35 @@ impl<'a, H: Hosts> ClusterOperations<'a, H> {
     pub fn written_by(self, made_by: &str) -> Self {
         let name = made_by.split('/').next().unwrap_or(made_by).to_owned();
         Self { field_manager: name, ..self }
+    }
+
+    /// The same, but an API server that is away for no longer than this fails no step.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// As [`Self::single`], again while nobody answers.
+    async fn patiently(
+        &self,
+        action: &Action,
+        prepared: &Prepared,
+        underway: &Underway<'_>,
+    ) -> Result<Performed, PerformError> {
+        let began = std::time::Instant::now();
+        loop {
+            match self.single(action, prepared, underway).await {
+                Err(PerformError::Unsent(why)) if began.elapsed() < self.patience => {
+                    underway.tell(format!("waiting for the API server: {why}"));
+                    tokio::select! {
+                        biased;
+                        () = underway.stop().requested() => return Err(PerformError::Unsent(why)),
+                        () = tokio::time::sleep(HOLD_POLL) => {}
+                    }
+                }
+                ended => return ended,
+            }
+        }
     }
 
     /// What the file is to hold.
@@ -137,7 +169,9 @@ impl<'a, H: Hosts> ClusterOperations<'a, H> {
             match verdict {
                 Verdict::NotYet(why) if !is_unseen(&seen) => {
                     let what = describe::condition(condition);
-                    return Err(PerformError::Rejected(format!("not true any more: {what}: {why}")));
+                    return Err(PerformError::Rejected(format!(
+                        "not true any more: {what}: {why}"
+                    )));
                 }
                 Verdict::Failed(why) => return Err(PerformError::Rejected(why)),
                 Verdict::Met if left.is_zero() => return Ok(Performed::Acted),
@@ -171,8 +205,8 @@ impl<'a, H: Hosts> ClusterOperations<'a, H> {
     }
 }
 
-impl<H: Hosts> Operations for ClusterOperations<'_, H> {
-    async fn guard(&self, guard: &Guard) -> Result<(), GuardFailure> {
+impl<H: Hosts> ClusterOperations<'_, H> {
+    async fn looked_at(&self, guard: &Guard) -> Result<(), GuardFailure> {
         match guard {
             Guard::SameCluster { uid } => {
                 let found = self.metadata(&kube_system()).await?;
@@ -193,6 +227,20 @@ impl<H: Hosts> Operations for ClusterOperations<'_, H> {
             },
         }
     }
+}
+
+impl<H: Hosts> Operations for ClusterOperations<'_, H> {
+    async fn guard(&self, guard: &Guard) -> Result<(), GuardFailure> {
+        let began = std::time::Instant::now();
+        loop {
+            match self.looked_at(guard).await {
+                Err(GuardFailure::Unreadable(_)) if began.elapsed() < self.patience => {
+                    tokio::time::sleep(HOLD_POLL).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
 
     async fn prepare(&self, action: &Action) -> Result<Prepared, PerformError> {
         match action {
@@ -210,11 +258,11 @@ impl<H: Hosts> Operations for ClusterOperations<'_, H> {
         underway: &Underway<'_>,
     ) -> Result<Performed, PerformError> {
         let Action::Sequence { actions } = action else {
-            return self.single(action, prepared, underway).await;
+            return self.patiently(action, prepared, underway).await;
         };
         let mut ended = Performed::AlreadyRight("all of it is so already".to_owned());
         for action in actions {
-            if self.single(action, prepared, underway).await? == Performed::Acted {
+            if self.patiently(action, prepared, underway).await? == Performed::Acted {
                 ended = Performed::Acted;
             }
         }
@@ -314,8 +362,28 @@ pub(super) fn deleted(
         Err(ApiError::Conflict { .. }) => {
             Ok(Performed::AlreadyRight(format!("{object} was replaced already")))
         }
-        Err(error) if was_not_carried_out(&error) => Err(PerformError::Rejected(error.to_string())),
-        Err(error) => Err(PerformError::Unclear(error.to_string())),
+        Err(error) => Err(unsuccessful(&error)),
+    }
+}
+
+/// What became of a request that changes something, and that did not succeed.
+pub(super) fn unsuccessful(error: &ApiError) -> PerformError {
+    match error {
+        ApiError::Unreachable { .. } if was_not_carried_out(error) => {
+            PerformError::Unsent(error.to_string())
+        }
+        error if was_not_carried_out(error) => PerformError::Rejected(error.to_string()),
+        error => PerformError::Unclear(error.to_string()),
+    }
+}
+
+/// The same of one that only reads.
+pub(super) fn unread(error: &ApiError) -> PerformError {
+    match error {
+        ApiError::Unreachable { .. } | ApiError::TimedOut { .. } | ApiError::Busy { .. } => {
+            PerformError::Unsent(error.to_string())
+        }
+        error => PerformError::Rejected(error.to_string()),
     }
 }
 
@@ -401,7 +469,7 @@ mod tests {
             let (attempted, server, message) = (attempted.clone(), server.clone(), message.clone());
             said(ApiError::Unreachable { attempted, server, how, message })
         };
-        assert!(matches!(unreachable(Unreachable::Refused), Err(PerformError::Rejected(_))));
+        assert!(matches!(unreachable(Unreachable::Refused), Err(PerformError::Unsent(_))));
         assert!(matches!(unreachable(Unreachable::Reset), Err(PerformError::Unclear(_))));
         let late = said(ApiError::TimedOut {
             attempted: attempted.clone(),

@@ -54,6 +54,12 @@ impl Consent {
         }
     }
 
+    /// A yes to a plan that takes itself back when it fails is a yes to that as well.
+    #[must_use]
+    pub fn with_taking_back(self) -> (Self, Self) {
+        (self, Self(()))
+    }
+
     /// Uses the consent up.
     pub(super) fn spend(self) {
         let Self(()) = self;

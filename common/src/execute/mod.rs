@@ -56,7 +56,7 @@ pub use operations::{
     GuardFailure, ObserveError, Operations, PerformError, Performed, Prepared, Underway,
 };
 pub use progress::{Activity, Progress, Reporter, Silent};
-pub use prove::{Measured, measure};
+pub use prove::{Measured, clear_proof, measure};
 pub use rehearse::rehearse;
 pub use run::Executor;
 pub use stop::{Stop, StopSwitch};

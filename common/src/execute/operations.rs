@@ -119,6 +119,9 @@ pub enum PerformError {
     /// It failed, and is known not to go on. Mostly nothing was changed.
     #[error("{0}")]
     Rejected(String),
+    /// Nobody answered at the API server, so that nothing was sent: it may be starting anew.
+    #[error("{0}")]
+    Unsent(String),
     /// What was found there immediately before is not what the plan expects: nothing was done.
     #[error("{0}")]
     Refused(String),

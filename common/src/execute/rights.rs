@@ -102,7 +102,11 @@ fn of_proof(agent: &ObjectRef, all: &mut BTreeSet<Question>) {
     {
         for verb in ["create", "delete", "list"] {
             let group = group.to_owned();
-            all.insert(Question { group, resource: resource.to_owned(), ..of_pods(verb, namespace) });
+            all.insert(Question {
+                group,
+                resource: resource.to_owned(),
+                ..of_pods(verb, namespace)
+            });
         }
     }
     let exec = Question { subresource: "exec".to_owned(), ..of_pods("get", namespace) };

@@ -170,7 +170,7 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
                 // An earlier attempt of this run did it.
                 Ok(Performed::AlreadyRight(_)) if is_to_be_undone(current) => {}
                 Ok(Performed::AlreadyRight(why)) => already = Some(why),
-                Err(PerformError::Rejected(why)) => {
+                Err(PerformError::Rejected(why) | PerformError::Unsent(why)) => {
                     return Ok(Ended::failed(format!("{}: {why}", describe::action(&step.action))));
                 }
                 Err(PerformError::Refused(why)) => {
@@ -274,7 +274,11 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
 
     /// Waits for one condition. What cannot be seen is looked at again until the time is over: the API server may be
     /// restarting.
-    pub(super) async fn verify(&mut self, current: Current<'_>, wanted: &Verification) -> Result<(), Ended> {
+    pub(super) async fn verify(
+        &mut self,
+        current: Current<'_>,
+        wanted: &Verification,
+    ) -> Result<(), Ended> {
         let limit = Duration::from_secs(wanted.within_seconds);
         let began = self.clock.elapsed();
         let mut why: Option<String> = None;

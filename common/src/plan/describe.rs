@@ -83,7 +83,7 @@ fn change(patch: &JsonPatch, operation: &PatchOperation) -> String {
 }
 
 /// `/metadata/annotations/a~1b` → `annotation a/b`, `/spec/unschedulable` → `spec.unschedulable`
-fn member(path: &str) -> String {
+pub fn member(path: &str) -> String {
     let plain = |it: &str| it.replace("~1", "/").replace("~0", "~");
     if let Some(name) = path.strip_prefix("/metadata/annotations/") {
         return format!("annotation {}", plain(name));

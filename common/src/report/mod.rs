@@ -1,6 +1,7 @@
 //! What users and programs read: stable wire types and one pure printer per format.
 
 mod catalogue;
+mod differences;
 mod document;
 mod download;
 mod escape;
@@ -17,6 +18,7 @@ mod text_tests;
 pub mod v1;
 
 pub use catalogue::{CatalogueEntry, catalogue, table};
+pub use differences::differences;
 pub use document::{json, yaml};
 pub use download::{DownloadReport, DownloadedFile};
 pub use escape::escape;

@@ -63,6 +63,9 @@ pub struct FixReport {
     pub plan: Plan,
     /// What became of it; absent when it was not carried out.
     pub outcome: Option<Outcome>,
+    /// What became of taking it back, where it failed and was taken back at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken_back: Option<Outcome>,
     /// The cluster after it; absent when it was not carried out.
     pub after: Option<Report>,
     /// The command that takes the run back; absent when there is nothing to take back.
@@ -82,6 +85,7 @@ impl FixReport {
             verdict,
             plan: plan.clone(),
             outcome: None,
+            taken_back: None,
             after: None,
             undo: None,
             note: None,

@@ -16,11 +16,7 @@ const TOLD: usize = 5;
 ///
 /// # Errors
 /// When the API server denies one; nothing was changed.
-pub(super) async fn to_do(
-    session: &Session,
-    cluster: &Cluster,
-    plan: &Plan,
-) -> Result<(), Failure> {
+pub async fn to_do(session: &Session, cluster: &Cluster, plan: &Plan) -> Result<(), Failure> {
     all(session, cluster, rights::of_steps(&plan.steps)).await
 }
 
@@ -28,7 +24,7 @@ pub(super) async fn to_do(
 ///
 /// # Errors
 /// When the API server denies a right; nothing was changed.
-pub(super) async fn to_take_back(
+pub async fn to_take_back(
     session: &Session,
     cluster: &Cluster,
     steps: &[&Step],

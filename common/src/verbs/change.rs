@@ -13,7 +13,7 @@ use crate::execute::{
     Reporter, Stop, StopSwitch, SystemClock, Terminal, journal, sweep_repairs,
 };
 use crate::node::pod::NodePods;
-use crate::plan::{Outcome, Plan, RunResult};
+use crate::plan::{Action, Outcome, Plan, RunResult};
 use crate::report::{TextOptions, plan as plan_text};
 
 use super::Session;
@@ -31,6 +31,24 @@ pub enum Work<'a> {
     GoOn(&'a journal::Recorded),
     /// What was done of it is taken back.
     TakeBack(&'a journal::Recorded),
+}
+
+/// How a run deals with what goes wrong.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// A run that fails is taken back at once, under the same Lease.
+    pub take_back: bool,
+    /// How long the API server may be away before a step that needs it fails.
+    pub patience: Duration,
+}
+
+/// What became of a run, and of taking it back where that was done.
+#[derive(Debug)]
+pub struct Ended {
+    /// The run.
+    pub outcome: Outcome,
+    /// Taking it back.
+    pub taken_back: Option<Outcome>,
 }
 
 impl Work<'_> {
@@ -75,6 +93,22 @@ pub async fn apply(
     plan: &Plan,
     yes: bool,
 ) -> Result<Option<Outcome>, Failure> {
+    let ended = apply_so(session, cluster, pods, plan, yes, Manner::default()).await?;
+    Ok(ended.map(|it| it.outcome))
+}
+
+/// As [`apply`], in the manner that is asked for.
+///
+/// # Errors
+/// When a right is missing, another run goes on, the Lease or the journal cannot be had, or stdout cannot be written.
+pub async fn apply_so(
+    session: &Session,
+    cluster: &Cluster,
+    pods: &NodePods,
+    plan: &Plan,
+    yes: bool,
+    manner: Manner,
+) -> Result<Option<Ended>, Failure> {
     let text = session.format == OutputFormat::Text;
     if text {
         session.printer.data(&plan_text(plan, &session.text_options()))?;
@@ -88,11 +122,12 @@ pub async fn apply(
     let unfinished = unfinished_runs(session, plan)?;
     let directory = journal::directory().map_err(internal)?;
     let journal = Journal::create(&directory, plan, jiff::Timestamp::now()).map_err(internal)?;
-    let outcome = carry_out(session, cluster, pods, journal, Work::Run(plan), consent).await?;
-    if outcome.result == RunResult::Done {
+    let work = (Work::Run(plan), manner);
+    let ended = carry_out_so(session, cluster, pods, journal, work, consent).await?;
+    if ended.outcome.result == RunResult::Done {
         supersede(session, &unfinished, plan);
     }
-    Ok(Some(outcome))
+    Ok(Some(ended))
 }
 
 /// The command that takes the run back, when something of it can be.
@@ -154,6 +189,23 @@ pub async fn carry_out(
     work: Work<'_>,
     consent: Consent,
 ) -> Result<Outcome, Failure> {
+    let manner = Manner::default();
+    let ended = carry_out_so(session, cluster, pods, journal, (work, manner), consent).await;
+    ended.map(|it| it.outcome)
+}
+
+/// As [`carry_out`], in the manner that is asked for.
+///
+/// # Errors
+/// When the Lease cannot be had, or the journal cannot be kept.
+pub async fn carry_out_so(
+    session: &Session,
+    cluster: &Cluster,
+    pods: &NodePods,
+    journal: Journal,
+    (work, manner): (Work<'_>, Manner),
+    consent: Consent,
+) -> Result<Ended, Failure> {
     let (switch, stop) = StopSwitch::new();
     let listener = tokio::spawn(async move {
         loop {
@@ -161,7 +213,8 @@ pub async fn carry_out(
             switch.stop();
         }
     });
-    let outcome = under_lease(session, cluster, pods, journal, work, (consent, &stop)).await;
+    let whole = (work, manner);
+    let outcome = under_lease(session, cluster, pods, journal, whole, (consent, &stop)).await;
     session.printer.clear();
     close(session, pods).await;
     listener.abort();
@@ -173,9 +226,9 @@ async fn under_lease(
     cluster: &Cluster,
     pods: &NodePods,
     mut journal: Journal,
-    work: Work<'_>,
+    (work, manner): (Work<'_>, Manner),
     (consent, stop): (Consent, &Stop),
-) -> Result<Outcome, Failure> {
+) -> Result<Ended, Failure> {
     // A request that is under way is given a moment to come back, so that no Lease is left behind.
     let impatient = async {
         stop.requested().await;
@@ -210,11 +263,46 @@ async fn under_lease(
         Err(error) => session.printer.talk(&format!("warning: {error}")),
     }
     let hosts = NodeHosts::new(pods, &work.plan().id);
-    let operations = ClusterOperations::with_hosts(cluster, &hosts).written_by(session.plugin);
-    let outcome =
-        execute(session, &operations, (&mut journal, &lease.tenure(), stop), &work, consent).await;
+    let operations = ClusterOperations::with_hosts(cluster, &hosts)
+        .written_by(session.plugin)
+        .patient(manner.patience);
+    let (consent, and_back) = consent.with_taking_back();
+    let tenure = lease.tenure();
+    let done = execute(session, &operations, (&mut journal, &tenure, stop), &work, consent).await;
+    let ended = match done {
+        Ok(outcome) if manner.take_back && is_to_be_taken_back(&work, &outcome) => {
+            let keep = (&mut journal, &tenure, stop);
+            let taken_back = take_back(session, &operations, keep, and_back).await;
+            taken_back.map(|taken_back| Ended { outcome, taken_back })
+        }
+        done => done.map(|outcome| Ended { outcome, taken_back: None }),
+    };
     release(session, lease).await;
-    outcome
+    ended
+}
+
+/// A run that failed, and one that found the cluster changed; not one that the user stopped, who may want to go on.
+fn is_to_be_taken_back(work: &Work<'_>, outcome: &Outcome) -> bool {
+    !matches!(work, Work::TakeBack(_))
+        && matches!(outcome.result, RunResult::Failed | RunResult::Refused)
+}
+
+/// Takes back what the run of this journal did; none when it changed nothing.
+async fn take_back(
+    session: &Session,
+    operations: &impl Operations,
+    (journal, tenure, stop): (&mut Journal, &Tenure, &Stop),
+    consent: Consent,
+) -> Result<Option<Outcome>, Failure> {
+    let recorded = journal::read(journal.path()).map_err(internal)?;
+    let changes = |action: &Action| !matches!(action, Action::ProveServices { .. });
+    if !recorded.undoable().iter().any(|step| changes(&step.action)) {
+        return Ok(None);
+    }
+    session.printer.clear();
+    session.printer.talk("It failed, and is taken back (--no-rollback leaves things as they are):");
+    let keep = (journal, tenure, stop);
+    execute(session, operations, keep, &Work::TakeBack(&recorded), consent).await.map(Some)
 }
 
 /// Removes what runs that died left in the cluster, where nothing else is to be done: their node pods, and their Lease.

@@ -9,7 +9,10 @@ use super::Session;
 use super::change::internal;
 
 /// Identity of the cluster: uid of namespace kube-system.
-pub(super) async fn cluster_uid(cluster: &Cluster) -> Result<String, Failure> {
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn cluster_uid(cluster: &Cluster) -> Result<String, Failure> {
     let object = ObjectRef {
         group: String::new(),
         version: "v1".to_owned(),
@@ -30,7 +33,10 @@ pub(super) async fn cluster_uid(cluster: &Cluster) -> Result<String, Failure> {
 }
 
 /// The run, which is of this cluster and does not go on at this moment.
-pub(super) async fn find(session: &Session, cluster: &Cluster, word: &str) -> Result<Run, Failure> {
+///
+/// # Errors
+/// When there is none, it is of another cluster, or it goes on.
+pub async fn find(session: &Session, cluster: &Cluster, word: &str) -> Result<Run, Failure> {
     let uid = cluster_uid(cluster).await?;
     let directory = journal::directory().map_err(internal)?;
     let run = journal::find(&directory, &uid, word).map_err(|error| {

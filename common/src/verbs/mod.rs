@@ -1,9 +1,9 @@
 //! What the verbs of all plugins do in the same way: look, plan, ask, change under the Lease, look again; undo, resume and
 //! list earlier runs; print the role that a verb needs.
 
-mod allowed;
+pub mod allowed;
 pub mod change;
-mod earlier;
+pub mod earlier;
 pub mod look;
 pub mod node_flags;
 pub mod rbac;

@@ -3,6 +3,7 @@
 //! This crate holds the command line and one file per verb. Everything else is in `common`.
 
 mod commands;
+mod roles;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use common::cli::{
@@ -10,7 +11,7 @@ use common::cli::{
 };
 use common::verbs::{Session, runs};
 
-use commands::completion;
+use commands::{back, completion, enable, resume};
 
 /// Takes a cluster to the eBPF data plane of Calico and back, proving its Services at every step
 ///
@@ -31,6 +32,14 @@ struct Ebpf {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
+    /// Switches eBPF on, and with --disable-kube-proxy kube-proxy off, proving Services after each step
+    Enable(enable::EnableFlags),
+    /// Takes back what enable did, kube-proxy first, proving Services after each step
+    Disable(back::DisableFlags),
+    /// Takes back one run, wherever it ended: rollback RUN
+    Rollback(back::RollbackFlags),
+    /// Goes on with a run that was cut off, failed or was interrupted: resume RUN
+    Resume(resume::ResumeFlags),
     /// Lists the runs on this cluster that this machine remembers
     Runs,
     /// Prints a completion script
@@ -70,6 +79,10 @@ pub async fn start(matches: ArgMatches, invocation: Invocation) -> Result<Exit, 
 
 async fn dispatch(session: &Session, verb: Verb) -> Result<Exit, Failure> {
     match verb {
+        Verb::Enable(flags) => Box::pin(enable::run(session, &flags)).await,
+        Verb::Disable(flags) => Box::pin(back::disable(session, &flags)).await,
+        Verb::Rollback(flags) => Box::pin(back::rollback(session, &flags)).await,
+        Verb::Resume(flags) => Box::pin(resume::run(session, &flags)).await,
         Verb::Runs => runs::run(session).await,
         Verb::Completion(flags) => completion::run(session, &flags),
     }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::cluster::{ApiError, Cluster, Write};
-use crate::execute::cluster_operations::{deleted, was_not_carried_out};
+use crate::execute::cluster_operations::{deleted, unread, unsuccessful};
 use crate::execute::{PerformError, Performed};
 use crate::plan::{ObjectRef, describe};
 
@@ -25,8 +25,7 @@ pub(in crate::execute) async fn create(
                 _ => Err(PerformError::Refused(format!("{it} exists, and says something else"))),
             }
         }
-        Err(error) if was_not_carried_out(&error) => Err(PerformError::Rejected(error.to_string())),
-        Err(error) => Err(PerformError::Unclear(error.to_string())),
+        Err(error) => Err(unsuccessful(&error)),
     }
 }
 
@@ -42,7 +41,9 @@ pub(in crate::execute) async fn delete_created(
         return Ok(Performed::AlreadyRight(format!("{it} is gone already")));
     };
     if !says(&found, manifest) {
-        return Err(PerformError::Refused(format!("{it} says something else than what was written")));
+        return Err(PerformError::Refused(format!(
+            "{it} says something else than what was written"
+        )));
     }
     let uid = found.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
     deleted(cluster.delete(object, uid, dry_run).await, object)
@@ -50,16 +51,17 @@ pub(in crate::execute) async fn delete_created(
 
 async fn found(cluster: &Cluster, object: &ObjectRef) -> Result<Option<Value>, PerformError> {
     let found = cluster.get_json(object).await;
-    found.map_err(|error| PerformError::Rejected(error.to_string()))
+    found.map_err(|error| unread(&error))
 }
 
 /// Whether everything that `wanted` says stands in `found` so, and in its `data` nothing else.
 fn says(found: &Value, wanted: &Value) -> bool {
-    let is_within = wanted.as_object().into_iter().flatten().all(|(key, value)| match key.as_str() {
-        "metadata" => contains(&found["metadata"], value),
-        "data" => found["data"] == *value,
-        _ => contains(&found[key], value),
-    });
+    let is_within =
+        wanted.as_object().into_iter().flatten().all(|(key, value)| match key.as_str() {
+            "metadata" => contains(&found["metadata"], value),
+            "data" => found["data"] == *value,
+            _ => contains(&found[key], value),
+        });
     wanted.is_object() && is_within
 }
 

@@ -51,8 +51,7 @@ async fn of_nodes(
     operator: Option<&ObjectRef>,
     nothing: Observed,
 ) -> Observed {
-    let (set, pods) =
-        tokio::join!(object(cluster, agent), pods_in(cluster, &agent.namespace));
+    let (set, pods) = tokio::join!(object(cluster, agent), pods_in(cluster, &agent.namespace));
     let operator = match operator {
         Some(status) => object(cluster, status).await,
         None => Known::Absent,

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::observe::pods_in;
-use crate::cluster::{ApiError, Cluster, PodAnswer};
-use crate::execute::cluster_operations::was_not_carried_out;
+use crate::cluster::{Cluster, PodAnswer};
+use crate::execute::cluster_operations::{unread, unsuccessful};
 use crate::execute::{PerformError, Performed};
 use crate::plan::{ObjectRef, PodRef, describe};
 use crate::slim::Pod;
@@ -16,7 +16,7 @@ pub(in crate::execute) async fn restart_pods(
     workload: &ObjectRef,
 ) -> Result<Performed, PerformError> {
     let it = describe::object(workload);
-    let set = cluster.get_json(workload).await.map_err(rejected)?;
+    let set = cluster.get_json(workload).await.map_err(|error| unread(&error))?;
     let Some(set) = set else {
         return Err(PerformError::Refused(format!("{it} does not exist")));
     };
@@ -55,14 +55,6 @@ async fn delete(cluster: &Cluster, pod: &Pod) -> Result<(), PerformError> {
             Err(PerformError::Rejected(why))
         }
         Ok(_) => Ok(()),
-        Err(error) => Err(rejected(error)),
-    }
-}
-
-fn rejected(error: ApiError) -> PerformError {
-    if was_not_carried_out(&error) {
-        PerformError::Rejected(error.to_string())
-    } else {
-        PerformError::Unclear(error.to_string())
+        Err(error) => Err(unsuccessful(&error)),
     }
 }

@@ -64,7 +64,7 @@ impl Run {
         match (it.running, it.undo, it.end) {
             (true, _, _) => RunState::Running,
             (_, Some(RunResult::Done), _) => RunState::Undone,
-            _ if is_undone || it.undo.is_some() => RunState::PartlyUndone,
+            _ if is_undone || it.undo.is_some() || it.undo_begun => RunState::PartlyUndone,
             _ if it.superseded => RunState::Superseded,
             (_, _, Some(end)) => RunState::Ended(end),
             _ => RunState::CutOff,

@@ -27,6 +27,8 @@ pub struct Recorded {
     pub end: Option<RunResult>,
     /// How taking it back went; none when nobody tried, or that was cut off.
     pub undo: Option<RunResult>,
+    /// True once somebody began to take it back.
+    pub undo_begun: bool,
     /// True when a later run did what was left.
     pub superseded: bool,
     /// True while its process keeps it open.
@@ -80,6 +82,7 @@ pub fn read(path: &Path) -> Result<Recorded, ReadError> {
         contents: BTreeMap::new(),
         end: None,
         undo: None,
+        undo_begun: false,
         superseded: false,
         running,
     };
@@ -102,7 +105,10 @@ impl Recorded {
             }
             Entry::End { result, .. } => self.end = Some(result),
             Entry::Resumed { .. } => self.end = None,
-            Entry::Undoing { .. } => self.undo = None,
+            Entry::Undoing { .. } => {
+                self.undo = None;
+                self.undo_begun = true;
+            }
             Entry::UndoEnd { result, .. } => self.undo = Some(result),
             Entry::Superseded { .. } => self.superseded = true,
         }
@@ -127,7 +133,10 @@ impl Recorded {
 
     /// True once nothing is left to be done in it: it ended by itself, a later run took its place, or it was taken back.
     pub fn is_over(&self) -> bool {
-        self.end.is_some() || self.superseded || self.undo == Some(RunResult::Done)
+        let is_half_undone = self.undo_begun && self.undo.is_none();
+        (self.end.is_some() && !is_half_undone)
+            || self.superseded
+            || self.undo == Some(RunResult::Done)
     }
 }
 

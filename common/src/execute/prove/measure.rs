@@ -68,12 +68,12 @@ fn judge(proof: &ServiceProof, open: &Open) -> Result<Measured, String> {
             shown(pod)
         ));
     }
-    let node_port = |asked: &Vec<super::round::Asked>| {
-        asked.iter().any(|it| it.name.starts_with(NODE_PORT))
-    };
+    let node_port =
+        |asked: &Vec<super::round::Asked>| asked.iter().any(|it| it.name.starts_with(NODE_PORT));
     if proof.node_ports && open.0.iter().any(|(_, asked)| node_port(asked)) {
         proof.node_ports = false;
-        left_out.push("NodePorts do not answer everywhere, so that they are not demanded".to_owned());
+        left_out
+            .push("NodePorts do not answer everywhere, so that they are not demanded".to_owned());
     }
     for target in &mut proof.targets {
         let silent = silent(&target.service);

@@ -12,11 +12,12 @@ mod translated;
 
 use std::time::Duration;
 
+use super::cluster_operations::unread;
 use super::{PerformError, Performed, Underway};
 use crate::cluster::{Cluster, Write};
 use crate::plan::ebpf::{ServiceProof, Translator};
-use objects::Maker;
 pub use measure::{Measured, measure};
+use objects::Maker;
 pub(super) use objects::left;
 use stage::Stage;
 
@@ -32,7 +33,7 @@ pub(super) async fn prove(
 ) -> Result<Performed, PerformError> {
     let namespace = proof.agent.namespace.as_str();
     let maker = Maker { cluster, namespace, run: &proof.run, write };
-    let rejected = |error: crate::cluster::ApiError| PerformError::Rejected(error.to_string());
+    let rejected = |error: crate::cluster::ApiError| unread(&error);
     // An earlier attempt of this run may have been killed.
     maker.clear().await.map_err(rejected)?;
     let ended = asked(&maker, proof, underway).await;
@@ -73,6 +74,19 @@ async fn asked(
         underway.tell(first_few(&complaints));
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// Removes what a measurement that was given up left.
+///
+/// # Errors
+/// When something cannot be listed or deleted.
+pub async fn clear_proof(
+    cluster: &Cluster,
+    namespace: &str,
+    run: &crate::plan::PlanId,
+    field_manager: &str,
+) -> Result<(), crate::cluster::ApiError> {
+    Maker { cluster, namespace, run: &run.0, write: Write::by(field_manager) }.clear().await
 }
 
 fn first_few(complaints: &[String]) -> String {

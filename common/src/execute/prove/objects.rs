@@ -20,11 +20,8 @@ const DEADLINE: i64 = 600;
 /// The container.
 pub(super) const CONTAINER: &str = "ask";
 /// Kinds that a proof makes: group, version, plural.
-const KINDS: [(&str, &str, &str); 3] = [
-    ("", "v1", "services"),
-    ("discovery.k8s.io", "v1", "endpointslices"),
-    ("", "v1", "pods"),
-];
+const KINDS: [(&str, &str, &str); 3] =
+    [("", "v1", "services"), ("discovery.k8s.io", "v1", "endpointslices"), ("", "v1", "pods")];
 
 /// Where and for whom objects are made.
 #[derive(Clone, Debug)]
@@ -112,7 +109,8 @@ impl Maker<'_> {
         endpoint: &(String, u16),
         owner: &Value,
     ) -> Result<NewService, ApiError> {
-        let port = json!({ "name": "https", "port": 443, "targetPort": endpoint.1, "protocol": "TCP" });
+        let port =
+            json!({ "name": "https", "port": 443, "targetPort": endpoint.1, "protocol": "TCP" });
         let body = |kind: &str| {
             let mut metadata = self.metadata("");
             metadata["ownerReferences"] = json!([owner_reference(owner)]);

@@ -125,7 +125,8 @@ impl<'a> Stage<'a> {
         let mut all = vec![tcp(NEW.to_owned(), &self.service.address, self.service.port)];
         if let Some(port) = self.service.node_port.filter(|_| node_ports) {
             let next = self.next_to(node);
-            for (name, site) in self.sites.iter().filter(|(name, _)| *name == node || *name == next) {
+            for (name, site) in self.sites.iter().filter(|(name, _)| *name == node || *name == next)
+            {
                 all.push(tcp(format!("{NODE_PORT} on {name}"), &site.address, port));
             }
         }
@@ -144,7 +145,9 @@ impl<'a> Stage<'a> {
         let jobs: Vec<_> = open
             .0
             .iter()
-            .filter_map(|(vantage, asked)| Some((vantage.clone(), self.place(vantage)?, asked.clone())))
+            .filter_map(|(vantage, asked)| {
+                Some((vantage.clone(), self.place(vantage)?, asked.clone()))
+            })
             .collect();
         let jobs = jobs.into_iter().map(|(vantage, place, asked)| async move {
             let answers = ask(self.cluster, &place, &asked).await;
@@ -160,7 +163,9 @@ impl<'a> Stage<'a> {
                     let Some(asked) = open.0.get_mut(&vantage) else { continue };
                     let mut answers = answers.into_iter();
                     asked.retain(|_| !answers.next().unwrap_or_default());
-                    complaints.extend(asked.iter().map(|it| format!("{place}: {} does not answer ({}:{})", it.name, it.address, it.port)));
+                    complaints.extend(asked.iter().map(|it| {
+                        format!("{place}: {} does not answer ({}:{})", it.name, it.address, it.port)
+                    }));
                 }
             }
         }
@@ -229,7 +234,8 @@ async fn start(
 ) -> Result<Value, String> {
     let mut first = None;
     let count = if with_pods { sites.len() } else { 1 };
-    let jobs: Vec<_> = sites.iter().take(count).map(|(node, site)| (node.clone(), image(&site.agent))).collect();
+    let jobs: Vec<_> =
+        sites.iter().take(count).map(|(node, site)| (node.clone(), image(&site.agent))).collect();
     let jobs = jobs.into_iter().map(|(node, image)| async move {
         let made = maker.pod(&node, &image).await;
         (node, made)

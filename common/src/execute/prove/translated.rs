@@ -29,8 +29,11 @@ pub(super) async fn complaints(stage: &Stage<'_>, by: Translator) -> Vec<String>
         };
         why.map(|why| format!("{node}: {why}"))
     });
-    let mut all: Vec<String> =
-        stream::iter(jobs).buffer_unordered(PARALLEL).filter_map(std::future::ready).collect().await;
+    let mut all: Vec<String> = stream::iter(jobs)
+        .buffer_unordered(PARALLEL)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
     all.sort();
     all
 }

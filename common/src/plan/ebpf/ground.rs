@@ -5,17 +5,12 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::bpf::Endpoint;
-use crate::calico::names::OPERATOR_NAMESPACE;
+use crate::bpf::{ENDPOINT_CONFIG_MAP, Endpoint, endpoint_namespace};
 use crate::plan::{ObjectRef, PlanId, Target};
 use crate::snapshot::InstallMethod;
 
 use super::ServiceProof;
 
-/// Name of the ConfigMap by which Calico is told where the API server is.
-pub const ENDPOINT_MAP: &str = "kubernetes-services-endpoint";
-/// Namespace of that ConfigMap where the operator reads it.
-pub const OPERATOR_ENDPOINT_NAMESPACE: &str = "tigera-operator";
 /// Key of the node selector that keeps kube-proxy's pods off every node. Our own, so that whoever finds it knows whom to ask.
 pub const KUBE_PROXY_OFF: &str = "kubectl-calico/disable-kube-proxy";
 
@@ -54,10 +49,8 @@ pub struct Objects {
     pub agent: Object,
     /// Deployments of Calico that reach the API server as well (Typha, kube-controllers), of a manifest install.
     pub companions: Vec<Object>,
-    /// Name of FelixConfiguration `default` in the group that holds Calico's objects.
-    pub felix_name: ObjectRef,
-    /// It; none when there is none.
-    pub felix: Option<Object>,
+    /// It. calico-node makes it when it starts.
+    pub felix: Object,
     /// Fields that FelixConfiguration has in this cluster; empty when its definition does not say.
     pub felix_fields: BTreeSet<String>,
     /// Installation `default`, of an operator install.
@@ -66,7 +59,7 @@ pub struct Objects {
     pub operator: Option<Object>,
     /// DaemonSet kube-proxy.
     pub kube_proxy: Option<Object>,
-    /// ConfigMap [`ENDPOINT_MAP`], where this install reads it.
+    /// ConfigMap [`ENDPOINT_CONFIG_MAP`], where this install reads it.
     pub endpoint_map: Option<Object>,
 }
 
@@ -89,6 +82,21 @@ pub struct Ground<'a> {
     pub per_node_seconds: u64,
     /// Nodes that run calico-node.
     pub nodes: usize,
+    /// What needs not be done.
+    pub done: Done,
+}
+
+/// What is as `enable` would make it, already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// calico-node uses the API server's address on every node, and will.
+    pub endpoint: bool,
+    /// Felix leaves kube-proxy's rules alone.
+    pub coexistence: bool,
+    /// eBPF is on on every node.
+    pub bpf: bool,
+    /// kube-proxy has no pods, and wants none.
+    pub kube_proxy: bool,
 }
 
 /// What the user wants of `enable`.
@@ -108,14 +116,10 @@ impl Objects {
         self.method == InstallMethod::Operator
     }
 
-    /// Name of ConfigMap [`ENDPOINT_MAP`].
+    /// Name of ConfigMap [`ENDPOINT_CONFIG_MAP`].
     pub fn endpoint_map_name(&self) -> ObjectRef {
-        let namespace = if self.is_operator() {
-            OPERATOR_ENDPOINT_NAMESPACE
-        } else {
-            self.agent.name.namespace.as_str()
-        };
-        named("", "v1", "configmaps", namespace, ENDPOINT_MAP)
+        let namespace = endpoint_namespace(self.method, &self.agent.name.namespace);
+        named("", "v1", "configmaps", &namespace, ENDPOINT_CONFIG_MAP)
     }
 
     /// TigeraStatus `calico`, by which the operator says what is wrong.
@@ -139,29 +143,4 @@ pub fn named(group: &str, version: &str, plural: &str, namespace: &str, name: &s
         namespace: namespace.to_owned(),
         name: name.to_owned(),
     }
-}
-
-/// DaemonSet kube-proxy, where kubeadm and most others put it.
-pub fn kube_proxy_name() -> ObjectRef {
-    named("apps", "v1", "daemonsets", "kube-system", "kube-proxy")
-}
-
-/// The operator's Deployment.
-pub fn operator_name() -> ObjectRef {
-    named("apps", "v1", "deployments", OPERATOR_ENDPOINT_NAMESPACE, "tigera-operator")
-}
-
-/// Installation `default`.
-pub fn installation_name() -> ObjectRef {
-    named("operator.tigera.io", "v1", "installations", "", "default")
-}
-
-/// Namespaces in which Calico's Deployments may be.
-pub fn companion_names(namespace: &str) -> Vec<ObjectRef> {
-    if namespace == OPERATOR_NAMESPACE {
-        return Vec::new();
-    }
-    ["calico-typha", "calico-kube-controllers"]
-        .map(|name| named("apps", "v1", "deployments", namespace, name))
-        .into()
 }

@@ -16,9 +16,9 @@ pub(in crate::plan) fn judge(condition: &Condition, seen: &Observed) -> Option<V
         Condition::RolledOut { variables, .. } => {
             with(&seen.object, "it does not exist", |it| rolled_out(it, variables))
         }
-        Condition::EndpointInUse { host, port, .. } => on_every_node(seen, |facts| {
-            endpoint(facts, host, *port)
-        }),
+        Condition::EndpointInUse { host, port, .. } => {
+            on_every_node(seen, |facts| endpoint(facts, host, *port))
+        }
         Condition::OnDataPlane { is, .. } => {
             let verdict = on_every_node(seen, |facts| data_plane(facts, *is));
             because_of_operator(verdict, &seen.operator)
@@ -168,12 +168,14 @@ fn no_pods(workload: &Value, seen: &Observed) -> Verdict {
         number(workload, "/metadata/generation") == number(workload, "/status/observedGeneration");
     let uid = workload.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
     with(&seen.pods, "no pods were looked at", |pods| {
-        let left = pods.iter().filter(|pod| {
-            pod.metadata.controller().is_some_and(|owner| owner.uid == uid)
-        });
+        let left = pods
+            .iter()
+            .filter(|pod| pod.metadata.controller().is_some_and(|owner| owner.uid == uid));
         match (left.count(), wanted, is_seen) {
             (0, 0, true) => Verdict::Met,
-            (_, _, false) => Verdict::NotYet("its controller has not seen the change yet".to_owned()),
+            (_, _, false) => {
+                Verdict::NotYet("its controller has not seen the change yet".to_owned())
+            }
             (_, 1.., _) => Verdict::NotYet(format!("it wants {wanted} pods")),
             (left, _, _) => Verdict::NotYet(format!("{left} pods are left")),
         }

@@ -2,16 +2,17 @@
 //! cut off or is not wanted any more is taken back by the same steps in the opposite order: kube-proxy serves again, proven with
 //! a new Service, before BPF goes.
 
+mod disable;
 mod enable;
 mod ground;
 pub(super) mod judge;
+mod objects;
 mod proof;
 mod steps;
 pub(super) mod words;
 
+pub use disable::{plan_disable, plan_kube_proxy_on};
 pub use enable::plan_enable;
-pub use ground::{
-    ENDPOINT_MAP, Ground, KUBE_PROXY_OFF, Object, Objects, Wish, companion_names,
-    installation_name, kube_proxy_name, named, operator_name,
-};
+pub use ground::{Done, Ground, KUBE_PROXY_OFF, Object, Objects, Wish, named};
+pub use objects::Missing;
 pub use proof::{ProofTarget, Question, ServiceProof, Translator, Vantage};

@@ -17,24 +17,24 @@ const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 /// Label that names the run which made an object.
 const RUN_LABEL: &str = "kubectl-calico/run";
 /// Fields of FelixConfiguration.
-const CLEANUP: &str = "bpfKubeProxyIptablesCleanupEnabled";
-const ENABLED: &str = "bpfEnabled";
-const HEALTHZ_PORT: &str = "bpfKubeProxyHealthzPort";
+pub(super) const CLEANUP: &str = "bpfKubeProxyIptablesCleanupEnabled";
+pub(super) const ENABLED: &str = "bpfEnabled";
+pub(super) const HEALTHZ_PORT: &str = "bpfKubeProxyHealthzPort";
 /// A port that nobody else uses. Releases before v3.32 reject 0, which would mean that there is no such server.
 const OTHER_HEALTHZ_PORT: u64 = 10258;
 /// Seconds for an object that was changed to be seen so.
 const AT_ONCE: u64 = 15;
 /// Seconds for everything that does not grow with the cluster.
-const FIXED: u64 = 120;
+pub(super) const FIXED: u64 = 120;
 
 impl Ground<'_> {
     /// Seconds for something that happens on one node after another.
-    fn one_by_one(&self) -> u64 {
+    pub(super) fn one_by_one(&self) -> u64 {
         let nodes = u64::try_from(self.nodes).unwrap_or(u64::MAX);
         FIXED.saturating_add(self.per_node_seconds.saturating_mul(nodes))
     }
 
-    fn step(&self, id: &str, title: &str, action: Action, undo: Undo) -> Step {
+    pub(super) fn step(&self, id: &str, title: &str, action: Action, undo: Undo) -> Step {
         Step {
             id: StepId(id.to_owned()),
             title: title.to_owned(),
@@ -53,13 +53,13 @@ impl Ground<'_> {
         &self.objects.agent
     }
 
-    fn on(&self, is: DataPlane, within_seconds: u64) -> Verification {
+    pub(super) fn on(&self, is: DataPlane, within_seconds: u64) -> Verification {
         let agent = self.agent().name.clone();
         let operator = self.objects.status();
         Verification { condition: Condition::OnDataPlane { agent, is, operator }, within_seconds }
     }
 
-    fn rolled_out(
+    pub(super) fn rolled_out(
         &self,
         workload: &ObjectRef,
         variables: BTreeMap<String, String>,
@@ -129,10 +129,8 @@ impl Ground<'_> {
         };
         verify.push(Verification { condition, within_seconds: FIXED });
         let title = format!("have Calico reach the API server at {}", wish.endpoint);
-        let undo = Undo::By {
-            action: Box::new(Action::Sequence { actions: back }),
-            verify: verify_back,
-        };
+        let undo =
+            Undo::By { action: Box::new(Action::Sequence { actions: back }), verify: verify_back };
         let action = Action::Sequence { actions };
         Step { verify, ..self.step("endpoint", &title, action, undo) }
     }
@@ -142,7 +140,8 @@ impl Ground<'_> {
         let mut all = BTreeMap::new();
         let containers = self.agent().at("/spec/template/spec/containers");
         let env = containers.and_then(Value::as_array).into_iter().flatten();
-        let env: Vec<&Value> = env.flat_map(|it| it["env"].as_array().into_iter().flatten()).collect();
+        let env: Vec<&Value> =
+            env.flat_map(|it| it["env"].as_array().into_iter().flatten()).collect();
         for name in ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"] {
             let is = env.iter().find(|it| it["name"] == name);
             let value = is.and_then(|it| it["value"].as_str()).unwrap_or_default();
@@ -176,7 +175,7 @@ impl Ground<'_> {
         (Action::Create { object, manifest }, back)
     }
 
-    fn restart(&self, workload: &Object) -> (Action, Action) {
+    pub(super) fn restart(&self, workload: &Object) -> (Action, Action) {
         let mut changes = Changes::of(workload);
         let path = pointer(&["spec", "template", "metadata", "annotations", RESTARTED_AT]);
         changes.set(&path, Some(json!(format!("{:.0}", self.taken))));
@@ -194,20 +193,7 @@ impl Ground<'_> {
 
     /// FelixConfiguration with these fields, and as it is now.
     fn felix(&self, fields: &[(&str, Value)]) -> (Action, Action) {
-        let Some(felix) = &self.objects.felix else {
-            let spec: serde_json::Map<String, Value> =
-                fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-            let object = self.objects.felix_name.clone();
-            let manifest = json!({
-                "apiVersion": format!("{}/{}", object.group, object.version),
-                "kind": "FelixConfiguration",
-                "metadata": { "name": object.name, "labels": { MANAGED_BY: OURS, RUN_LABEL: self.run.0 } },
-                "spec": spec,
-            });
-            let back = Action::DeleteCreated { object: object.clone(), manifest: manifest.clone() };
-            return (Action::Create { object, manifest }, back);
-        };
-        let mut changes = Changes::of(felix);
+        let mut changes = Changes::of(&self.objects.felix);
         for (field, value) in fields {
             changes.set(&pointer(&["spec", field]), Some(value.clone()));
         }
@@ -217,7 +203,8 @@ impl Ground<'_> {
     /// Of an operator install: the flags alone. The operator owns the switch itself.
     pub(super) fn coexist(&self) -> Step {
         let (action, back) = self.felix(&self.coexistence());
-        let verify = vec![self.on(DataPlane::Tables, FIXED)];
+        let is = if self.done.bpf { DataPlane::Bpf } else { DataPlane::Tables };
+        let verify = vec![self.on(is, FIXED)];
         let undo = Undo::By { action: Box::new(back), verify: verify.clone() };
         let title = "have Felix leave kube-proxy's rules alone";
         Step { verify, ..self.step("coexist", title, action, undo) }
@@ -257,10 +244,7 @@ impl Ground<'_> {
         let (action, back) = changes.actions();
         let proof = self.proof("proof-kube-proxy", Translator::KubeProxy);
         let back = Action::Sequence { actions: vec![back, Action::ProveServices { proof }] };
-        let verify_back = vec![
-            self.rolled_out(&kube_proxy.name, BTreeMap::new()),
-            self.cleared(),
-        ];
+        let verify_back = vec![self.rolled_out(&kube_proxy.name, BTreeMap::new()), self.cleared()];
         let undo = Undo::By { action: Box::new(back), verify: verify_back };
         let gone = Condition::NoPods { workload: kube_proxy.name.clone() };
         let verify = vec![
@@ -279,48 +263,38 @@ impl Ground<'_> {
         Step { verify, ..self.step("watch", title, Action::Hold { condition, seconds }, undo) }
     }
 
-    /// The flags of coexistence back to what they were before; none when they were the same.
-    pub(super) fn cleanup_on(&self) -> Option<Step> {
-        let now = |field: &str| {
-            let felix = self.objects.felix.as_ref()?;
-            felix.at(&pointer(&["spec", field])).cloned()
-        };
-        let fields: Vec<(&str, Value)> =
-            self.coexistence().into_iter().filter(|(field, set)| now(field).as_ref() != Some(set)).collect();
-        if fields.is_empty() {
-            return None;
-        }
-        let felix = self.objects.felix.clone().unwrap_or_else(|| Object {
-            name: self.objects.felix_name.clone(),
-            value: Value::Null,
-        });
+    /// The flags of coexistence back to what they were before, and where they were so before, back to Felix's defaults.
+    pub(super) fn cleanup_on(&self) -> Step {
+        let felix = &self.objects.felix;
+        let now = |field: &str| felix.at(&pointer(&["spec", field])).cloned();
         // As the object will be by then.
-        let mut changes = Changes::of(&felix);
-        for (field, set) in fields {
-            changes.change(&pointer(&["spec", field]), Some(set), now(field));
+        let mut changes = Changes::of(felix);
+        for (field, set) in self.coexistence() {
+            let before = now(field).filter(|it| *it != set);
+            changes.change(&pointer(&["spec", field]), Some(set), before);
         }
         let (action, back) = changes.actions();
         let verify = vec![self.on(DataPlane::Bpf, FIXED)];
         let undo = Undo::By { action: Box::new(back), verify: verify.clone() };
         let title = "have Felix remove kube-proxy's rules";
-        Some(Step { verify, ..self.step("cleanup-on", title, action, undo) })
+        Step { verify, ..self.step("cleanup-on", title, action, undo) }
     }
 }
 
 /// Changes of one object, and what takes them back.
-struct Changes<'a> {
+pub(super) struct Changes<'a> {
     object: &'a Object,
     patch: JsonPatch,
     back: JsonPatch,
 }
 
 impl<'a> Changes<'a> {
-    fn of(object: &'a Object) -> Self {
+    pub(super) fn of(object: &'a Object) -> Self {
         Self { object, patch: JsonPatch::default(), back: JsonPatch::default() }
     }
 
     /// `to` instead of what stands there now.
-    fn set(&mut self, path: &str, to: Option<Value>) {
+    pub(super) fn set(&mut self, path: &str, to: Option<Value>) {
         let from = self.object.at(path).cloned();
         self.change(path, from, to);
     }
@@ -333,7 +307,7 @@ impl<'a> Changes<'a> {
         self.back = std::mem::take(&mut self.back).change(path, to, from);
     }
 
-    fn actions(self) -> (Action, Action) {
+    pub(super) fn actions(self) -> (Action, Action) {
         let of = |patch: JsonPatch| Action::Patch {
             object: self.object.name.clone(),
             uid: self.object.uid(),

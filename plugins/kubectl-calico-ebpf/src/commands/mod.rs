@@ -1,3 +1,9 @@
 //! One file per verb.
 
+pub(crate) mod back;
 pub(crate) mod completion;
+pub(crate) mod enable;
+mod endpoints;
+mod finish;
+mod ground;
+pub(crate) mod resume;

@@ -1,0 +1,101 @@
+//! How runs end: what is said, and the exit code.
+
+use common::cli::{Exit, Failure, OutputFormat};
+use common::cluster::Cluster;
+use common::plan::{Outcome, Plan, RunResult};
+use common::report::v1::FixReport;
+use common::report::{differences, outcome as outcome_text};
+use common::verbs::Session;
+use common::verbs::change::{self, Ended};
+use common::verbs::repair::{self, DryRun};
+use common::verbs::undo::exit_of;
+
+/// There is nothing to do.
+pub(crate) fn nothing(session: &Session, plan: &Plan, note: &str) -> Result<Exit, Failure> {
+    let mut report = FixReport::new(plan, Exit::Good.word());
+    report.note = Some(note.to_owned());
+    repair::print(session, &report)?;
+    Ok(Exit::Good)
+}
+
+/// There was no consent: the plan is all there is to print.
+pub(crate) fn declined(session: &Session, plan: &Plan) -> Result<Exit, Failure> {
+    if session.format != OutputFormat::Text {
+        repair::print(session, &FixReport::new(plan, Exit::Declined.word()))?;
+    }
+    Ok(Exit::Declined)
+}
+
+/// The plan and what it would change in every object; with `server` what the API server says to it as well.
+pub(crate) async fn dry_run(
+    session: &Session,
+    cluster: &Cluster,
+    plan: &Plan,
+    dry_run: DryRun,
+) -> Result<Exit, Failure> {
+    let exit = repair::rehearse_or_show(session, cluster, plan, dry_run).await?;
+    if session.format == OutputFormat::Text {
+        session.printer.data(&differences(plan, &session.text_options()))?;
+    }
+    Ok(exit)
+}
+
+/// The run ended, and may have been taken back.
+pub(crate) fn ended(session: &Session, plan: &Plan, ended: Ended) -> Result<Exit, Failure> {
+    let Ended { outcome, taken_back } = ended;
+    let exit = exit_of(outcome.result);
+    let note = note(session, plan, &outcome, taken_back.as_ref());
+    let mut report = FixReport::new(plan, exit.word());
+    if taken_back.is_none() {
+        report.undo = rollback_command(session, plan)?;
+    }
+    report.note = note;
+    if session.format != OutputFormat::Text {
+        report.outcome = Some(outcome);
+        report.taken_back = taken_back;
+        repair::print(session, &report)?;
+        return Ok(exit);
+    }
+    let options = session.text_options();
+    session.printer.data(&outcome_text(&outcome, &options))?;
+    if let Some(taken_back) = &taken_back {
+        session.printer.data(&outcome_text(taken_back, &options))?;
+    }
+    if let Some(note) = &report.note {
+        session.printer.data(&format!("{note}\n"))?;
+    }
+    if let Some(command) = &report.undo {
+        session.printer.data(&format!("back: {command}\n"))?;
+    }
+    Ok(exit)
+}
+
+fn rollback_command(session: &Session, plan: &Plan) -> Result<Option<String>, Failure> {
+    let undo = change::undo_command(session, plan)?;
+    Ok(undo.map(|_| format!("{} rollback {}", session.program, plan.id)))
+}
+
+fn note(
+    session: &Session,
+    plan: &Plan,
+    outcome: &Outcome,
+    taken_back: Option<&Outcome>,
+) -> Option<String> {
+    let (program, run) = (&session.program, &plan.id);
+    match (outcome.result, taken_back.map(|it| it.result)) {
+        (RunResult::Done, _) => None,
+        (RunResult::Interrupted, None) => Some(format!("Go on with it: {program} resume {run}")),
+        (_, Some(RunResult::Done)) => {
+            Some("All of it was taken back: the cluster is as it was.".to_owned())
+        }
+        (_, Some(_)) => Some(format!(
+            "Taking it back did not succeed. Mend what is in the way, then: {program} rollback {run}"
+        )),
+        (_, None) => {
+            let failed = outcome.steps.iter().any(|it| {
+                it.id.0 != "proof-before" && it.state != common::plan::StepState::Pending
+            });
+            failed.then(|| format!("Mend what is in the way, then: {program} resume {run}"))
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What all verbs that change something begin with: a look at the cluster, and the objects that they change.
+
+use common::bpf::{BpfFacts, NodeDataPlane, Situation};
+use common::cli::{Exit, FailOn, Failure, Kind};
+use common::cluster::Cluster;
+use common::collect::bpf;
+use common::plan::ebpf::{Missing, Object, Objects};
+use common::snapshot::Known;
+use common::verbs::Session;
+use common::verbs::look::{self, Look};
+use serde_json::Value;
+
+/// Looks at the installation. `Err(exit)` in the answer: nothing could be read, and that was said.
+pub(crate) async fn installation(
+    session: &Session,
+    cluster: &Cluster,
+) -> Result<Result<Look, Exit>, Failure> {
+    let look = look::at_installation(session, cluster).await?;
+    let exit = look.exit(FailOn::Error);
+    if exit == Exit::Error {
+        look.print(session, exit)?;
+        return Ok(Err(exit));
+    }
+    Ok(Ok(look))
+}
+
+/// Everything that plans are made from.
+pub(crate) async fn situation<'a>(
+    cluster: &Cluster,
+    look: &'a Look,
+) -> Result<Situation<'a>, Failure> {
+    let asking = Box::pin(bpf::situation(cluster, &look.snapshot));
+    look::interruptible(asking).await
+}
+
+/// The objects, or why there can be no plan.
+pub(crate) fn objects(situation: &Situation<'_>) -> Result<Objects, Failure> {
+    Objects::of(situation).map_err(|missing| match missing {
+        Missing::Absent(what) => {
+            Failure::new(Kind::Refused, format!("{what} does not exist in this cluster"))
+                .hint("see how Calico is installed: kubectl calico-doctor")
+        }
+        Missing::Unread(gap) => Failure::new(
+            Kind::Incomplete,
+            format!("nothing was changed, because {} cannot be read: {}", gap.what, gap.detail),
+        ),
+    })
+}
+
+/// True when every node that runs calico-node, and at least one, shows this.
+pub(crate) fn on_all(situation: &Situation<'_>, is: impl Fn(&BpfFacts) -> bool) -> bool {
+    let shows = |facts: &Known<BpfFacts>| facts.known().is_some_and(&is);
+    !situation.nodes.is_empty() && situation.nodes.values().all(shows)
+}
+
+/// Whether eBPF is on on every node.
+pub(crate) fn is_on(situation: &Situation<'_>) -> bool {
+    on_all(situation, |facts| facts.state() == Known::Known(NodeDataPlane::Bpf))
+}
+
+/// Whether kube-proxy wants no pods and has none. One that does not exist is away as well.
+pub(crate) fn kube_proxy_is_off(situation: &Situation<'_>, kube_proxy: Option<&Object>) -> bool {
+    let pods = situation.kube_proxy_pods();
+    let none = pods.known().is_some_and(Vec::is_empty);
+    let wants = |it: &Object| it.at("/status/desiredNumberScheduled").and_then(Value::as_i64);
+    none && kube_proxy.is_none_or(|it| wants(it).unwrap_or_default() == 0)
+}
