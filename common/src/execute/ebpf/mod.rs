@@ -6,3 +6,8 @@ mod restart;
 
 pub(super) use objects::{create, delete_created};
 pub(super) use restart::restart_pods;
+
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod simulation;

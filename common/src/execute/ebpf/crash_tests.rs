@@ -1,0 +1,170 @@
+//! Kills the way to eBPF and back at every point, goes on or back, and watches that Services are served all the while.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::simulation::{NEVER, RUN, Work, World, process};
+use crate::execute::journal::{RunState, find};
+use crate::execute::simulation::once_given_up;
+use crate::plan::{Action, RunResult, Undo};
+use crate::snapshot::InstallMethod;
+
+const METHODS: [InstallMethod; 2] = [InstallMethod::Manifest, InstallMethod::Operator];
+
+async fn finish(world: &Arc<World>, directory: &Path, work: Work<'_>, about: &str) {
+    let ended = process(world, directory, work, NEVER).await.unwrap();
+    assert_eq!(ended.result, RunResult::Done, "{about}: {ended:#?}");
+}
+
+fn is_there(world: &World, about: &str) {
+    assert!(world.has_bpf() && !world.has_kube_proxy(), "{about}");
+    no_alarm(world, about);
+}
+
+fn no_alarm(world: &World, about: &str) {
+    assert_eq!(*world.alarms.lock().unwrap(), Vec::<String>::new(), "{about}");
+}
+
+/// Lets a run die at every point, each in a world of its own. How many points there were.
+async fn at_every_death(
+    method: InstallMethod,
+    then: impl AsyncFn(&str, &Arc<World>, &Path),
+) -> usize {
+    let mut deaths = 0;
+    loop {
+        let directory = tempfile::tempdir().unwrap();
+        let world = World::new(method);
+        let plan = world.plan();
+        let run = process(&world, directory.path(), Work::Run(&plan), deaths + 1).await;
+        if let Some(ended) = run {
+            assert_eq!(ended.result, RunResult::Done, "{ended:#?}");
+            is_there(&world, "nobody died");
+            return deaths;
+        }
+        deaths += 1;
+        then(&format!("{method:?}, death {deaths}"), &world, directory.path()).await;
+    }
+}
+
+#[tokio::test]
+async fn wherever_it_dies_it_goes_on_to_the_goal_and_back_to_the_start() {
+    for method in METHODS {
+        let start = World::new(method).state();
+        let deaths = at_every_death(method, async |death, world, directory| {
+            finish(world, directory, Work::Resume, death).await;
+            is_there(world, death);
+            finish(world, directory, Work::TakeBack, death).await;
+            assert_eq!(world.state(), start, "{death}");
+            no_alarm(world, death);
+        })
+        .await;
+        assert!(deaths >= 40, "only {deaths} points to die at");
+    }
+}
+
+#[tokio::test]
+async fn wherever_it_dies_it_goes_back_to_the_start() {
+    for method in METHODS {
+        let start = World::new(method).state();
+        at_every_death(method, async |death, world, directory| {
+            finish(world, directory, Work::TakeBack, death).await;
+            assert_eq!(world.state(), start, "{death}");
+            no_alarm(world, death);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn wherever_the_way_back_dies_the_next_one_ends_it() {
+    for method in METHODS {
+        let mut deaths = 0;
+        loop {
+            let directory = tempfile::tempdir().unwrap();
+            let directory = directory.path();
+            let world = World::new(method);
+            let start = world.state();
+            finish(&world, directory, Work::Run(&world.plan()), "there").await;
+            if process(&world, directory, Work::TakeBack, deaths + 1).await.is_some() {
+                break;
+            }
+            deaths += 1;
+            let death = format!("{method:?}, death {deaths} on the way back");
+            once_given_up(directory);
+            let state = find(directory, "c", RUN).unwrap().state();
+            assert!(
+                matches!(state, RunState::PartlyUndone),
+                "{death}: {state:?}, so that going on means going back"
+            );
+            finish(&world, directory, Work::TakeBack, &death).await;
+            assert_eq!(world.state(), start, "{death}");
+            no_alarm(&world, &death);
+        }
+        assert!(deaths > 15, "only {deaths} points to die at");
+    }
+}
+
+#[tokio::test]
+async fn whichever_proof_fails_everything_can_be_taken_back() {
+    for method in METHODS {
+        for proof in 1.. {
+            let directory = tempfile::tempdir().unwrap();
+            let directory = directory.path();
+            let world = World::new(method);
+            let start = world.state();
+            world.proof_fails.store(proof, Ordering::SeqCst);
+            let plan = world.plan();
+            let ended = process(&world, directory, Work::Run(&plan), NEVER).await.unwrap();
+            if ended.result == RunResult::Done {
+                assert!(proof >= 4, "only {proof} proofs");
+                break;
+            }
+            world.proof_fails.store(0, Ordering::SeqCst);
+            finish(&world, directory, Work::TakeBack, &format!("proof {proof}")).await;
+            assert_eq!(world.state(), start, "proof {proof}");
+            no_alarm(&world, &format!("proof {proof}"));
+        }
+    }
+}
+
+/// The control: the order that is documented, eBPF off before kube-proxy is back, sets the watcher off.
+#[tokio::test]
+async fn in_the_documented_order_nobody_serves_services_for_a_while() {
+    for method in METHODS {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let world = World::new(method);
+        let mut plan = world.plan();
+        // Undone last to first, the way back of kube-proxy comes after that of eBPF.
+        let off = plan.steps.iter().position(|it| it.id.0 == "kube-proxy-off").unwrap();
+        let back = plan.steps[off].undo.clone();
+        plan.steps[off].undo = Undo::NotNeeded { why: "the control".into() };
+        let Undo::By { action, verify } = &mut plan.steps[0].undo else { panic!("no way back") };
+        *action = Box::new(back.action().unwrap());
+        verify.clear();
+        finish(&world, directory, Work::Run(&plan), "there").await;
+        no_alarm(&world, "on the way there");
+        process(&world, directory, Work::TakeBack, NEVER).await.unwrap();
+        let alarms = world.alarms.lock().unwrap();
+        assert!(alarms.iter().any(|it| it == "nobody serves Services"), "{alarms:?}");
+    }
+}
+
+#[test]
+fn every_step_that_changes_something_knows_its_way_back() {
+    for method in METHODS {
+        let plan = World::new(method).plan();
+        for step in &plan.steps {
+            let changes =
+                !matches!(step.action, Action::ProveServices { .. } | Action::Hold { .. });
+            assert!(!changes || step.undo.is_possible(), "{}", step.id);
+            assert!(!step.verify.is_empty(), "{}", step.id);
+            assert!(!changes || !step.undo.verifications().is_empty(), "{}", step.id);
+        }
+        let ids: Vec<_> = plan.steps.iter().map(|it| it.id.0.as_str()).collect();
+        let at = |id: &str| ids.iter().position(|it| *it == id).unwrap();
+        assert!(at("endpoint") < at("bpf-on") && at("proof-bpf") < at("kube-proxy-off"));
+        assert!(at("kube-proxy-off") < at("watch") && at("watch") < at("cleanup-on"));
+    }
+}
