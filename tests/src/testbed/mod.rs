@@ -1,7 +1,7 @@
 //! A real Kubernetes on one Linux machine, without a container engine.
 //!
 //! etcd, API server, controller manager and scheduler are processes of the machine; every node has its own network, mount,
-//! PID, UTS, IPC and cgroup namespaces, its own root file system, and in it containerd, kubelet and kube-proxy. All of that is
+//! PID, UTS, IPC and cgroup namespaces, its own root file system, and in it containerd and kubelet, and kube-proxy as a DaemonSet. All of that is
 //! real. Calico's own programs on the nodes are stand-ins (tests/testbed/standin). See tests/testbed/README.md.
 //!
 //! # In a test
@@ -58,6 +58,7 @@ mod node_files;
 mod precondition;
 mod process;
 mod progress;
+mod proxy;
 mod repair;
 mod residues;
 mod seat;

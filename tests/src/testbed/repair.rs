@@ -22,6 +22,9 @@ impl Testbed {
     pub fn repair_node(&self, node: &Node) -> Result<(), Error> {
         for service in Service::ALL {
             if !node.service_runs(service)? {
+                if service == Service::KubeProxy {
+                    self.restore_kube_proxy()?;
+                }
                 node.start_service(service)?;
             }
         }
