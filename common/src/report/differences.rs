@@ -25,7 +25,9 @@ fn of_action(action: &Action, out: &mut String) {
         Action::Create { object, manifest } => {
             out.push_str(&format!("  {} (new)\n", escape(&describe::object(object))));
             for line in super::yaml(manifest).lines() {
-                out.push_str(&format!("    + {}\n", escape(line)));
+                let text = line.trim_start();
+                let indent = " ".repeat(line.len() - text.len());
+                out.push_str(&format!("    + {indent}{}\n", escape(text)));
             }
         }
         Action::Delete { object, .. } | Action::DeleteCreated { object, .. } => {

@@ -83,7 +83,8 @@ impl Ground<'_> {
     pub(super) fn prove(&self, id: &str, title: &str, by: Translator) -> Step {
         let undo = Undo::NotNeeded { why: "it changes nothing that stays".to_owned() };
         let action = Action::ProveServices { proof: self.proof(id, by) };
-        Step { verify: vec![self.cleared()], ..self.step(id, title, action, undo) }
+        let applicability = Applicability::Safe;
+        Step { verify: vec![self.cleared()], applicability, ..self.step(id, title, action, undo) }
     }
 
     /// The first step: proves Services as things are. Its way back is the last of all, and proves them once more.
@@ -260,7 +261,9 @@ impl Ground<'_> {
         let verify = vec![Verification { condition: condition.clone(), within_seconds: AT_ONCE }];
         let undo = Undo::NotNeeded { why: "it changes nothing".to_owned() };
         let title = "see that nobody puts kube-proxy back";
-        Step { verify, ..self.step("watch", title, Action::Hold { condition, seconds }, undo) }
+        let action = Action::Hold { condition, seconds };
+        let applicability = Applicability::Safe;
+        Step { verify, applicability, ..self.step("watch", title, action, undo) }
     }
 
     /// The flags of coexistence back to what they were before, and where they were so before, back to Felix's defaults.
