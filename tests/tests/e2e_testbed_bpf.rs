@@ -27,7 +27,9 @@ impl Drop for Stage<'_> {
     fn drop(&mut self) {
         let (testbed, gone) = (self.0, ["delete", "namespace", SPACE, "--wait=false"]);
         drop(testbed.kubectl(&gone));
-        drop(testbed.restore_kube_proxy());
+        // calico-node may need what kube-proxy translates.
+        drop(testbed.restore_kube_proxy().and_then(|()| testbed.wait_kube_proxy()));
+        drop(testbed.restore_felix());
         for node in testbed.nodes() {
             drop(testbed.repair_node(node));
         }
@@ -198,8 +200,17 @@ fn services_answer_without_kube_proxy_while_bpf_is_on_and_only_then() -> Result<
     let own = format!("{} port 30443 proto 6 ", node.address());
     demand(nat.contains(&own) && nat.contains(&format!("{first} port 8443 ")), "both", &nat)?;
 
-    // calico-node goes and comes: what is in the kernel stays, and it follows again.
+    // calico-node goes and comes: what is in the kernel stays, and it follows again. The new one asks the API server directly.
+    let server = testbed.layout().gateway().to_string();
+    testbed.apply(&format!(
+        r#"{{apiVersion: v1, kind: ConfigMap, metadata: {{name: kubernetes-services-endpoint, namespace: kube-system}},
+            data: {{KUBERNETES_SERVICE_HOST: "{server}", KUBERNETES_SERVICE_PORT: "6443"}}}}"#
+    ))?;
     testbed.restart_calico_node(node)?;
+    let told =
+        format!("env vars. KUBERNETES_SERVICE_HOST=\"{server}\" KUBERNETES_SERVICE_PORT=\"6443\"");
+    let log = ["logs", "-n", "kube-system", "-l", "k8s-app=calico-node", "--tail=-1"];
+    demand(testbed.kubectl(&log)?.contains(&told), "the API server's own address is used", &told)?;
     let missing = stage.unanswered(&first, 30443)?;
     demand(missing.is_empty(), "it answers while and after calico-node restarts", &missing)?;
     let second = stage.serve("second", 30444)?;
