@@ -4,8 +4,9 @@ use super::artefacts::Artefacts;
 use super::command::Invocation;
 use super::control_plane::{self, ControlPlane};
 use super::error::{Error, FileContext};
+use super::install::{Install, manifests};
 use super::kubeconfig::write_private;
-use super::layout::{Layout, node_names, sources};
+use super::layout::{Layout, node_names};
 use super::node::Node;
 use super::process;
 use super::progress::Progress;
@@ -21,14 +22,11 @@ use std::time::Duration;
 /// How long nodes may take to register, and how long to get Ready after that. Usually 3 s and 10 s.
 const NODES_LIMIT: Duration = Duration::from_secs(120);
 
-/// The pod addresses that the manifest names: those of testbed 0.
-const FIRST_POD_CIDR: &str = "10.200.0.0/16";
-
 /// What a running testbed was started with. Written last: a testbed without it is half started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Running {
     pub(crate) artefacts: String,
-    pub(crate) manifests: [String; 2],
+    pub(crate) manifests: Vec<String>,
     pub(crate) options: Options,
 }
 
@@ -42,7 +40,8 @@ impl Running {
         artefacts: &Artefacts,
         options: Options,
     ) -> Result<Self, Error> {
-        Ok(Self { artefacts: artefacts.fingerprint(), manifests: manifests(layout)?, options })
+        let manifests = manifests(layout, options.install)?;
+        Ok(Self { artefacts: artefacts.fingerprint(), manifests, options })
     }
 
     /// What runs now, if it was started to the end.
@@ -55,17 +54,9 @@ impl Running {
         self.artefacts == wanted.artefacts
             && self.manifests == wanted.manifests
             && self.options.cni == wanted.options.cni
+            && self.options.install == wanted.options.install
             && self.options.workers >= wanted.options.workers
     }
-}
-
-/// The definitions of Calico's kinds, and the stand-in that uses them. A testbed's pod addresses depend on its number.
-fn manifests(layout: &Layout) -> Result<[String; 2], Error> {
-    let read = |name: &str| {
-        let path = sources().join("standin").join(name);
-        fs::read_to_string(&path).file("read", &path)
-    };
-    Ok([read("crds.yaml")?, read("calico.yaml")?.replace(FIRST_POD_CIDR, &layout.pod_cidr())])
 }
 
 /// Starts everything and waits until all nodes are Ready, and calico-node on each.
@@ -94,15 +85,18 @@ pub(crate) fn up(
         control_plane.start()
     })?;
     if options.cni == Cni::Calico {
-        progress.phase("Calico's stand-in is applied", || apply_manifests(&control_plane))?;
+        progress.phase("Calico's stand-in is applied", || {
+            apply_manifests(&control_plane, options.install)
+        })?;
     }
     progress.phase("nodes register", || {
         nodes.iter().try_for_each(|node| route_to_pods(&control_plane, node))
     })?;
     match options.cni {
         Cni::None => progress.line("testbed: no CNI was asked for: nodes stay NotReady"),
-        Cni::Calico => progress
-            .phase("nodes and calico-node are Ready", || wait_ready(&control_plane, nodes.len()))?,
+        Cni::Calico => progress.phase("nodes and calico-node are Ready", || {
+            wait_ready(&control_plane, options.install, nodes.len())
+        })?,
     }
     let text = serde_json::to_string(&Running::would_be(layout, artefacts, options)?).map_err(
         |error| Error::Odd { what: "the testbed's state".to_owned(), why: error.to_string() },
@@ -123,8 +117,11 @@ fn route_to_pods(control_plane: &ControlPlane<'_>, node: &Node) -> Result<(), Er
 }
 
 /// Applies the manifests until all of them is there: objects of a kind come to grief while its definition is not yet served.
-pub(crate) fn apply_manifests(control_plane: &ControlPlane<'_>) -> Result<(), Error> {
-    for manifest in manifests(control_plane.layout)? {
+pub(crate) fn apply_manifests(
+    control_plane: &ControlPlane<'_>,
+    install: Install,
+) -> Result<(), Error> {
+    for manifest in manifests(control_plane.layout, install)? {
         wait_until("Calico's manifest is applied", NODES_LIMIT, || {
             let apply = control_plane
                 .kubectl_invocation(&["apply", "--filename=-"])
@@ -136,10 +133,15 @@ pub(crate) fn apply_manifests(control_plane: &ControlPlane<'_>) -> Result<(), Er
 }
 
 /// Waits until all nodes are Ready, and an up-to-date calico-node on each.
-pub(crate) fn wait_ready(control_plane: &ControlPlane<'_>, nodes: usize) -> Result<(), Error> {
+pub(crate) fn wait_ready(
+    control_plane: &ControlPlane<'_>,
+    install: Install,
+    nodes: usize,
+) -> Result<(), Error> {
     // Not `rollout status`: it is content with no pod at all before the DaemonSet's controller has seen the nodes.
     let counts = "--output=jsonpath={.status.updatedNumberScheduled} and {.status.numberReady}";
-    let query = ["--namespace=kube-system", "get", "daemonset", "calico-node", counts];
+    let namespace = format!("--namespace={}", install.namespace());
+    let query = [namespace.as_str(), "get", "daemonset", "calico-node", counts];
     let wanted = format!("{nodes} and {nodes}");
     wait_until("calico-node is Ready on all nodes", NODES_LIMIT, || {
         match control_plane.kubectl_invocation(&query).check() {
