@@ -60,7 +60,7 @@ fn stopping_leaves_nothing_and_the_count_would_see_it() {
     let before = Inventory::take(&own.0).unwrap();
     assert_eq!(before.leftovers(), none);
 
-    let options = Options { workers: 1, cni: Cni::Calico };
+    let options = Options { workers: 1, ..Options::default() };
     let testbed = Testbed::start(&own.0, options, Progress::on_stderr()).unwrap();
     let during = Inventory::take(&own.0).unwrap();
     // 4 of the control plane, 2 services, and containers with their shims.

@@ -26,9 +26,11 @@ mod command {
     use std::error::Error;
     use std::io::Write as _;
     use std::process::{Command, ExitCode};
-    use tests::testbed::{Artefacts, Inventory, Layout, Options, Progress, Testbed, layouts};
+    use tests::testbed::{
+        Artefacts, Install, Inventory, Layout, Options, Progress, Testbed, layouts, operator_layout,
+    };
 
-    const USAGE: &str = "usage: testbed up [WORKERS] | down [--force] | status | shell NODE [COMMAND...] | kubectl [ARGUMENT...] \
+    const USAGE: &str = "usage: testbed up [WORKERS | --operator] | down [--force] | status | shell NODE [COMMAND...] | kubectl [ARGUMENT...] \
                          | kubeconfig | build | collect FOLDER";
 
     pub(super) fn run(arguments: &[String]) -> Result<ExitCode, Box<dyn Error>> {
@@ -37,6 +39,11 @@ mod command {
         let progress = Progress::on_stderr();
         match words.as_slice() {
             ["up"] => up(&layout, Options::default()),
+            // A testbed of its own, the one that tests with the operator use.
+            ["up", "--operator"] => {
+                let options = Options { install: Install::Operator, ..Options::default() };
+                up(&operator_layout()?, options)
+            }
             ["up", workers] => {
                 up(&layout, Options { workers: workers.parse()?, ..Options::default() })
             }
@@ -68,8 +75,11 @@ mod command {
 
     /// Stops all testbeds that tests may have started.
     fn down(force: bool) -> Result<ExitCode, Box<dyn Error>> {
+        // Nobody has started the one with the operator as long as it has no locks.
+        let operator = Some(operator_layout()?).filter(|layout| layout.locks().exists());
         let ends: Vec<_> = layouts()?
             .iter()
+            .chain(&operator)
             .map(|layout| Testbed::stop(layout, force, Progress::on_stderr()))
             .collect();
         done(ends.into_iter().collect::<Result<(), _>>())

@@ -18,7 +18,9 @@ const NODE_PACKAGES: &str = "ca-certificates,containerd,runc,containernetworking
 /// The Debian release of the nodes, whatever the machine itself is.
 const SUITE: &str = "bookworm";
 /// The programs that the stand-ins' Go module holds.
-const STANDINS: [&str; 3] = ["calico", "calico-node", "pause"];
+const STANDINS: [&str; 4] = ["calico", "calico-node", "operator", "pause"];
+/// The releases that the operator's model goes by: the name of its image tells them apart, as that of the real one does.
+pub(crate) const OPERATORS: [&str; 2] = ["1.34.14", "1.40.15"];
 /// A build from an empty machine downloads 700 MB and compiles for minutes; on a slow machine for many.
 const BUILD_LIMIT: Duration = Duration::from_secs(60 * 60);
 
@@ -121,7 +123,13 @@ impl Artefacts {
         for (file, name, layer, command) in images {
             Archive { name, layer, command: &[command] }.write(&folder.join(file))?;
         }
-        Ok(())
+        let mut operator = Layer::default();
+        operator.file("usr/bin/operator", &self.standins.join("operator"), 0o755)?;
+        OPERATORS.iter().try_for_each(|version| {
+            let name = format!("quay.io/tigera/operator:v{version}");
+            let file = folder.join(format!("operator-{version}.tar"));
+            Archive { name: &name, layer: &operator, command: &["/usr/bin/operator"] }.write(&file)
+        })
     }
 }
 

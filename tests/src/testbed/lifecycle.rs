@@ -4,8 +4,9 @@ use super::artefacts::Artefacts;
 use super::command::Invocation;
 use super::control_plane::{self, ControlPlane};
 use super::error::{Error, FileContext};
+use super::install::{Install, manifests};
 use super::kubeconfig::write_private;
-use super::layout::{Layout, SERVICE_ADDRESS, node_names, sources};
+use super::layout::{Layout, SERVICE_ADDRESS, node_names};
 use super::node::Node;
 use super::process;
 use super::progress::Progress;
@@ -21,11 +22,15 @@ use std::time::Duration;
 /// How long nodes may take to register, and how long to get Ready after that. Usually 3 s and 10 s.
 const NODES_LIMIT: Duration = Duration::from_secs(120);
 
+/// So many manifests are applied before nodes are there: kube-proxy, and the definitions of Calico's kinds.
+const EARLY: usize = 2;
+const EARLY_PHASE: &str = "kube-proxy's manifest and Calico's definitions are applied";
+
 /// What a running testbed was started with. Written last: a testbed without it is half started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Running {
     pub(crate) artefacts: String,
-    pub(crate) manifests: [String; 3],
+    pub(crate) manifests: Vec<String>,
     pub(crate) options: Options,
 }
 
@@ -39,7 +44,8 @@ impl Running {
         artefacts: &Artefacts,
         options: Options,
     ) -> Result<Self, Error> {
-        Ok(Self { artefacts: artefacts.fingerprint(), manifests: manifests(layout)?, options })
+        let manifests = manifests(layout, options.install)?;
+        Ok(Self { artefacts: artefacts.fingerprint(), manifests, options })
     }
 
     /// What runs now, if it was started to the end.
@@ -52,21 +58,9 @@ impl Running {
         self.artefacts == wanted.artefacts
             && self.manifests == wanted.manifests
             && self.options.cni == wanted.options.cni
+            && self.options.install == wanted.options.install
             && self.options.workers >= wanted.options.workers
     }
-}
-
-/// kube-proxy, the definitions of Calico's kinds, and the stand-in that uses them.
-fn manifests(layout: &Layout) -> Result<[String; 3], Error> {
-    let read = |name: &str| {
-        let path = sources().join(name);
-        fs::read_to_string(&path).file("read", &path).map(|text| layout.localize(&text))
-    };
-    Ok([
-        read("kube-proxy/kube-proxy.yaml")?,
-        read("standin/crds.yaml")?,
-        read("standin/calico.yaml")?,
-    ])
 }
 
 /// Starts everything and waits until all nodes are Ready, and calico-node on each.
@@ -94,22 +88,25 @@ pub(crate) fn up(
         nodes.iter().try_for_each(|node| node.start(artefacts))?;
         control_plane.start()
     })?;
-    let [proxy, definitions, _] = manifests(layout)?;
+    let all = manifests(layout, options.install)?;
     progress.phase("kube-proxy and definitions are applied", || {
-        apply(&control_plane, "kube-proxy's manifest is applied", &proxy)?;
-        apply(&control_plane, "Calico's definitions are applied", &definitions)
+        let first = all.iter().take(EARLY);
+        first.into_iter().try_for_each(|one| apply(&control_plane, EARLY_PHASE, one))
     })?;
     progress.phase("nodes register", || {
         nodes.iter().try_for_each(|node| route_to_pods(&control_plane, node))
     })?;
     progress.phase("kube-proxy serves", || nodes.iter().try_for_each(wait_served))?;
     if options.cni == Cni::Calico {
-        progress.phase("Calico's stand-in is applied", || apply_manifests(&control_plane))?;
+        progress.phase("Calico's stand-in is applied", || {
+            apply_manifests(&control_plane, options.install)
+        })?;
     }
     match options.cni {
         Cni::None => progress.line("testbed: no CNI was asked for: nodes stay NotReady"),
-        Cni::Calico => progress
-            .phase("nodes and calico-node are Ready", || wait_ready(&control_plane, nodes.len()))?,
+        Cni::Calico => progress.phase("nodes and calico-node are Ready", || {
+            wait_ready(&control_plane, options.install, nodes.len())
+        })?,
     }
     let text = serde_json::to_string(&Running::would_be(layout, artefacts, options)?).map_err(
         |error| Error::Odd { what: "the testbed's state".to_owned(), why: error.to_string() },
@@ -145,16 +142,17 @@ fn route_to_pods(control_plane: &ControlPlane<'_>, node: &Node) -> Result<(), Er
 
 /// Applies kube-proxy's manifest, and with it gives its DaemonSet back what it had.
 pub(crate) fn apply_kube_proxy(control_plane: &ControlPlane<'_>) -> Result<(), Error> {
-    let [proxy, ..] = manifests(control_plane.layout)?;
-    apply(control_plane, "kube-proxy's manifest is applied", &proxy)
+    let all = manifests(control_plane.layout, Install::Manifest)?;
+    all.iter().take(1).try_for_each(|one| apply(control_plane, EARLY_PHASE, one))
 }
 
 /// Applies Calico's manifests until all of them is there: objects of a kind come to grief while its definition is not yet served.
-pub(crate) fn apply_manifests(control_plane: &ControlPlane<'_>) -> Result<(), Error> {
-    let [_, definitions, calico] = manifests(control_plane.layout)?;
-    [definitions, calico]
-        .iter()
-        .try_for_each(|manifest| apply(control_plane, "Calico's manifest is applied", manifest))
+pub(crate) fn apply_manifests(
+    control_plane: &ControlPlane<'_>,
+    install: Install,
+) -> Result<(), Error> {
+    let all = manifests(control_plane.layout, install)?;
+    all.iter().skip(1).try_for_each(|one| apply(control_plane, "Calico's manifest is applied", one))
 }
 
 fn apply(control_plane: &ControlPlane<'_>, what: &str, manifest: &str) -> Result<(), Error> {
@@ -165,10 +163,15 @@ fn apply(control_plane: &ControlPlane<'_>, what: &str, manifest: &str) -> Result
 }
 
 /// Waits until all nodes are Ready, and an up-to-date calico-node on each.
-pub(crate) fn wait_ready(control_plane: &ControlPlane<'_>, nodes: usize) -> Result<(), Error> {
+pub(crate) fn wait_ready(
+    control_plane: &ControlPlane<'_>,
+    install: Install,
+    nodes: usize,
+) -> Result<(), Error> {
     // Not `rollout status`: it is content with no pod at all before the DaemonSet's controller has seen the nodes.
     let counts = "--output=jsonpath={.status.updatedNumberScheduled} and {.status.numberReady}";
-    let query = ["--namespace=kube-system", "get", "daemonset", "calico-node", counts];
+    let namespace = format!("--namespace={}", install.namespace());
+    let query = [namespace.as_str(), "get", "daemonset", "calico-node", counts];
     let wanted = format!("{nodes} and {nodes}");
     wait_until("calico-node is Ready on all nodes", NODES_LIMIT, || {
         match control_plane.kubectl_invocation(&query).check() {

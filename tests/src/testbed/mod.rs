@@ -48,6 +48,7 @@ mod dump;
 mod error;
 mod faults;
 mod image;
+mod install;
 mod inventory;
 mod kubeconfig;
 mod layout;
@@ -79,6 +80,7 @@ pub use faults::{
     CNI_BINARY, CNI_KUBECONFIG, CONFLIST, ClusterFault, FOREIGN_CONFLIST, Fault, Foreign, Renewal,
     Sandbox,
 };
+pub use install::{Install, OperatorVersion, operator_layout};
 pub use inventory::Inventory;
 pub use layout::{Layout, sources};
 pub use lease::{ClusterLock, NodeLease};
@@ -122,11 +124,14 @@ pub struct Options {
     pub workers: u8,
     /// What pods get their network from.
     pub cni: Cni,
+    /// How Calico is installed.
+    #[serde(default)]
+    pub install: Install,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { workers: 2, cni: Cni::Calico }
+        Self { workers: 2, cni: Cni::Calico, install: Install::Manifest }
     }
 }
 
@@ -136,6 +141,7 @@ pub struct Testbed {
     layout: Layout,
     artefacts: Artefacts,
     nodes: Vec<Node>,
+    install: Install,
     /// Keeps others from stopping it.
     _use: FileLock,
     /// The place that a test has taken at it.
@@ -146,14 +152,19 @@ impl Testbed {
     /// The testbed for a test of this name, or `None` if there can be none here (not Linux, not root): then a line says so, and
     /// the test is to return. With `CI=true` that is an error, because a skipped test proves nothing.
     pub fn for_test(name: &str) -> Result<Option<Self>, Error> {
+        if Self::possible(name)? { Self::with_seat().map(Some) } else { Ok(None) }
+    }
+
+    /// Whether a test of this name can have a testbed here, said as [`Testbed::for_test`] says it.
+    fn possible(name: &str) -> Result<bool, Error> {
         match available() {
-            Ok(()) => Self::with_seat().map(Some),
+            Ok(()) => Ok(true),
             Err(skip) if std::env::var("CI").is_ok_and(|ci| ci == "true") => {
                 Err(Error::Missing(format!("{name} cannot be skipped with CI=true: {skip}")))
             }
             Err(skip) => {
                 Progress::on_stderr().line(&format!("test {name} ... skipped: {skip}"));
-                Ok(None)
+                Ok(false)
             }
         }
     }
@@ -208,7 +219,8 @@ impl Testbed {
             .iter()
             .map(|name| Node::named(layout, name))
             .collect::<Result<_, _>>()?;
-        Ok(Self { layout: layout.clone(), artefacts, nodes, _use: in_use, _seat: None })
+        let install = options.install;
+        Ok(Self { layout: layout.clone(), artefacts, nodes, install, _use: in_use, _seat: None })
     }
 
     /// Stops a testbed, whatever state it is in, and removes all of it. With `force` also if tests are using it.
@@ -301,7 +313,7 @@ impl Testbed {
 
     /// Waits until all nodes are Ready and calico-node is rolled out.
     pub fn wait_ready(&self) -> Result<(), Error> {
-        lifecycle::wait_ready(&self.control_plane(), self.nodes.len())
+        lifecycle::wait_ready(&self.control_plane(), self.install, self.nodes.len())
     }
 
     /// Copies logs and the state of the cluster into a folder, for somebody who wants to know why a test failed.

@@ -87,7 +87,7 @@ pub(super) fn calico_node_field(
     node: &Node,
     jsonpath: &str,
 ) -> Result<String, Error> {
-    let select = calico_node_of(node);
+    let select = calico_node_of(testbed, node);
     let mut what = vec!["pod"];
     what.extend(select.iter().map(String::as_str));
     testbed.field(&what, jsonpath)
@@ -95,7 +95,7 @@ pub(super) fn calico_node_field(
 
 /// Deletes the node's calico-node pod; the DaemonSet makes another one.
 pub(super) fn delete_calico_node(testbed: &Testbed, node: &Node) -> Result<(), Error> {
-    let select = calico_node_of(node);
+    let select = calico_node_of(testbed, node);
     let mut delete = vec!["delete", "pod", "--wait=false"];
     delete.extend(select.iter().map(String::as_str));
     testbed.kubectl(&delete).map(drop)
@@ -113,9 +113,9 @@ pub(super) fn has_good_credentials(node: &Node) -> Result<bool, Error> {
     Ok(node.run(&["/bin/sh", "-c", script])?.is_success())
 }
 
-fn calico_node_of(node: &Node) -> [String; 3] {
+fn calico_node_of(testbed: &Testbed, node: &Node) -> [String; 3] {
     [
-        "--namespace=kube-system".to_owned(),
+        format!("--namespace={}", testbed.calico_namespace()),
         "--selector=k8s-app=calico-node".to_owned(),
         format!("--field-selector=spec.nodeName={}", node.name()),
     ]

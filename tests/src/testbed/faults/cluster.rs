@@ -35,7 +35,9 @@ impl ClusterFault<'_> {
     fn heal(&mut self) -> Result<(), Error> {
         match self.undo.take() {
             None => Ok(()),
-            Some(Undo::ApplyManifests) => lifecycle::apply_manifests(&self.testbed.control_plane()),
+            Some(Undo::ApplyManifests) => {
+                lifecycle::apply_manifests(&self.testbed.control_plane(), self.testbed.install())
+            }
             Some(Undo::StartApi) => {
                 self.testbed.control_plane().start_api()?;
                 self.testbed.wait_ready()
@@ -104,7 +106,7 @@ impl Testbed {
     pub(crate) fn repair_cluster(&self) -> Result<(), Error> {
         let wanted = ["get", "customresourcedefinition", CLUSTER_INFORMATION, "--output=name"];
         if !self.kubectl_output(&wanted)?.is_success() {
-            lifecycle::apply_manifests(&self.control_plane())?;
+            lifecycle::apply_manifests(&self.control_plane(), self.install())?;
         }
         self.restore_felix()?;
         let ours = "--selector=app.kubernetes.io/managed-by=kubectl-calico";

@@ -113,7 +113,8 @@ impl Testbed {
     /// Waits until the DaemonSet's controller has counted the nodes anew.
     fn wait_spread(&self) -> Result<(), Error> {
         let counts = "{.metadata.generation} {.status.observedGeneration} {.status.desiredNumberScheduled} {.status.currentNumberScheduled}";
-        let set = ["daemonset", "calico-node", "--namespace=kube-system"];
+        let namespace = format!("--namespace={}", self.calico_namespace());
+        let set = ["daemonset", "calico-node", &namespace];
         super::wait::wait_until("calico-node is spread", LIMIT, || {
             let seen = self.field(&set, counts).map_err(|error| error.to_string())?;
             let numbers: Vec<&str> = seen.split(' ').collect();

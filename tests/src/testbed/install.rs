@@ -1,0 +1,220 @@
+//! How Calico gets into the cluster: by its manifest, or by the model of its operator.
+
+use super::artefacts::OPERATORS;
+use super::error::{Error, FileContext};
+use super::layout::{LAST_INSTANCE, Layout, sources};
+use super::wait::wait_until;
+use super::{Options, Progress, Testbed};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::Duration;
+
+/// The number of the testbed with the operator is that of the first and this.
+const DISTANCE: u8 = 45;
+/// Names the folder of Calico's releases, whose definitions of the operator's kinds then take the place of ours.
+const RELEASES: &str = "CALICO_CRDS";
+/// How long a changed operator may take to run.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// Who puts Calico's objects into the cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Install {
+    /// The manifest: calico-node is in kube-system.
+    #[default]
+    Manifest,
+    /// The operator in tigera-operator: calico-node is in calico-system.
+    Operator,
+}
+
+impl Install {
+    /// The namespace of calico-node.
+    pub fn namespace(self) -> &'static str {
+        match self {
+            Self::Manifest => "kube-system",
+            Self::Operator => "calico-system",
+        }
+    }
+}
+
+/// A release of the operator that its model can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OperatorVersion {
+    /// 1.34: eBPF in two phases.
+    TwoPhase,
+    /// 1.40: also `bpfNetworkBootstrap` and `kubeProxyManagement`.
+    Auto,
+}
+
+impl OperatorVersion {
+    fn number(self) -> &'static str {
+        match self {
+            Self::TwoPhase => OPERATORS[0],
+            Self::Auto => OPERATORS[1],
+        }
+    }
+
+    /// Calico's release that this operator is of, and our definitions of its kinds.
+    fn definitions(self) -> (&'static str, &'static str) {
+        match self {
+            Self::TwoPhase => ("v3.28.4", "operator-crds.yaml"),
+            Self::Auto => ("v3.31.7", "operator-crds-auto.yaml"),
+        }
+    }
+}
+
+/// What is applied to an empty cluster, in this order: kube-proxy, definitions, Calico.
+pub(crate) fn manifests(layout: &Layout, install: Install) -> Result<Vec<String>, Error> {
+    let here = |name: &str| {
+        let text = read(&sources().join(name))?;
+        Ok::<_, Error>(layout.localize(&text))
+    };
+    let mut all = vec![here("kube-proxy/kube-proxy.yaml")?, here("standin/crds.yaml")?];
+    let calico = here("standin/calico.yaml")?;
+    match install {
+        Install::Manifest => all.push(calico),
+        Install::Operator => all.extend([
+            operator_definitions(OperatorVersion::TwoPhase)?,
+            here("standin/operator.yaml")?,
+            as_configuration(&calico)?,
+        ]),
+    }
+    Ok(all)
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).file("read", path)
+}
+
+/// The definitions of the operator's kinds: ours, or the release's own.
+fn operator_definitions(version: OperatorVersion) -> Result<String, Error> {
+    let (release, ours) = version.definitions();
+    let Some(folder) = std::env::var_os(RELEASES) else {
+        return read(&sources().join("standin").join(ours));
+    };
+    let path = Path::new(&folder).join(release).join("operator-crds.yaml");
+    let all = read(&path)?;
+    let of_operator = |one: &&str| one.contains("\n  group: operator.tigera.io\n");
+    let some: Vec<&str> = all.split("\n---").filter(of_operator).collect();
+    if some.is_empty() {
+        return Err(Error::Missing(format!("no kinds of the operator in {}", path.display())));
+    }
+    Ok(some.join("\n---"))
+}
+
+/// The manifest as the operator's pod sees it: a List, in JSON.
+fn as_configuration(calico: &str) -> Result<String, Error> {
+    let objects: Vec<Value> = serde_yaml::from_multiple(calico)
+        .map_err(|error| Error::Odd { what: "calico.yaml".to_owned(), why: error.to_string() })?;
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
+    Ok(json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "name": "testbed-calico", "namespace": "tigera-operator" },
+        "data": { "calico.json": list.to_string() },
+    })
+    .to_string())
+}
+
+/// The layout of the testbed that has the operator, beside the one that the environment names.
+pub fn operator_layout() -> Result<Layout, Error> {
+    let first = Layout::from_environment()?;
+    first.with_instance((first.instance() + DISTANCE) % (LAST_INSTANCE + 1))
+}
+
+impl Testbed {
+    /// As [`Testbed::for_test`], with Calico installed by the operator: a testbed of its own, which goes on running.
+    pub fn for_test_with_operator(name: &str) -> Result<Option<Self>, Error> {
+        if !Self::possible(name)? {
+            return Ok(None);
+        }
+        let options = Options { install: Install::Operator, ..Options::default() };
+        Self::start(&operator_layout()?, options, Progress::on_stderr()).map(Some)
+    }
+
+    /// How Calico was installed.
+    pub fn install(&self) -> Install {
+        self.install
+    }
+
+    /// The namespace of calico-node.
+    pub fn calico_namespace(&self) -> &'static str {
+        self.install.namespace()
+    }
+
+    /// Lets the operator be of another release, definitions included, and waits until it runs. It forgets its endpoint by that.
+    pub fn set_operator_version(&self, version: OperatorVersion) -> Result<(), Error> {
+        let number = version.number();
+        let apply = ["apply", "--server-side", "--force-conflicts", "--filename=-"];
+        let definitions = operator_definitions(version)?;
+        self.control_plane().kubectl_invocation(&apply).input(definitions).check()?;
+        let container = json!({
+            "name": "tigera-operator", "image": format!("quay.io/tigera/operator:v{number}"),
+            "env": [{ "name": "OPERATOR_VERSION", "value": number }],
+        });
+        let patch = json!({ "spec": { "template": { "spec": { "containers": [container] } } } });
+        self.kubectl(
+            &[
+                &OPERATOR[..],
+                &["patch", "deployment", "tigera-operator", "--patch", &patch.to_string()],
+            ]
+            .concat(),
+        )?;
+        self.wait_operator()
+    }
+
+    /// Deletes the operator's pod and waits until another one runs: what the operator remembered is gone.
+    pub fn restart_operator(&self) -> Result<(), Error> {
+        let delete = ["delete", "pod", "--selector=name=tigera-operator", "--wait=true"];
+        self.kubectl(&[&OPERATOR[..], &delete].concat())?;
+        self.wait_operator()
+    }
+
+    fn wait_operator(&self) -> Result<(), Error> {
+        let counts = "--output=jsonpath={.metadata.generation}={.status.observedGeneration} {.status.updatedReplicas}={.status.readyReplicas}";
+        let get = [&OPERATOR[..], &["get", "deployment", "tigera-operator", counts]].concat();
+        wait_until("the operator runs", LIMIT, || {
+            let seen = self.kubectl(&get).map_err(|error| error.to_string())?;
+            let same = |pair: &str| pair.split_once('=').is_some_and(|(a, b)| a == b);
+            if seen.split(' ').all(same) && seen.ends_with(" 1=1") { Ok(()) } else { Err(seen) }
+        })
+    }
+
+    /// Tells the operator's model to misbehave: `degraded` (a text: TigeraStatus says so, and nothing is reconciled) or
+    /// `stall-rollout` (`true`: no rollout counts as complete). `None` takes it back.
+    pub fn tell_operator(&self, knob: &str, value: Option<&str>) -> Result<(), Error> {
+        let knobs = ["create", "configmap", "testbed-operator"];
+        if !self.kubectl_output(&[&OPERATOR[..], &knobs].concat())?.is_success() {
+            self.kubectl(&[&OPERATOR[..], &["get", "configmap", "testbed-operator"]].concat())?;
+        }
+        let patch = json!({ "data": { knob: value } }).to_string();
+        let patch = ["patch", "configmap", "testbed-operator", "--type=merge", "--patch", &patch];
+        self.kubectl(&[&OPERATOR[..], &patch].concat()).map(drop)
+    }
+}
+
+const OPERATOR: [&str; 1] = ["--namespace=tigera-operator"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operator_gets_the_manifest_whole() {
+        let folder = Path::new("/s");
+        let layout = Layout::new(3, folder, folder).unwrap();
+        let [definitions, calico] = &manifests(&layout, Install::Manifest).unwrap()[..] else {
+            panic!("two manifests")
+        };
+        assert!(calico.contains("10.203.0.0/16"));
+        let all = manifests(&layout, Install::Operator).unwrap();
+        assert_eq!((&all[0], all.len()), (definitions, 4));
+        assert!(all[2].contains("cidr: 10.203.0.0/16"));
+        let configuration: Value = serde_json::from_str(&all[3]).unwrap();
+        let list = configuration["data"]["calico.json"].as_str().unwrap();
+        let list: Value = serde_json::from_str(list).unwrap();
+        let kinds: Vec<&str> =
+            list["items"].as_array().unwrap().iter().filter_map(|it| it["kind"].as_str()).collect();
+        assert_eq!(kinds.len(), calico.matches("\nkind: ").count());
+        assert!(kinds.contains(&"DaemonSet") && kinds.contains(&"FelixConfiguration"));
+    }
+}
