@@ -123,13 +123,22 @@ pub(crate) fn apply_manifests(
 ) -> Result<(), Error> {
     for manifest in manifests(control_plane.layout, install)? {
         wait_until("Calico's manifest is applied", NODES_LIMIT, || {
-            let apply = control_plane
-                .kubectl_invocation(&["apply", "--filename=-"])
-                .input(manifest.as_str());
+            let apply =
+                control_plane.kubectl_invocation(apply_line(&manifest)).input(manifest.as_str());
             apply.check().map_err(|error| error.to_string())
         })?;
     }
     Ok(())
+}
+
+/// kubectl's own apply keeps the text in an annotation, which the definitions of a release are too long for.
+fn apply_line(manifest: &str) -> &'static [&'static str] {
+    const IN_AN_ANNOTATION: usize = 200_000;
+    if manifest.len() < IN_AN_ANNOTATION {
+        &["apply", "--filename=-"]
+    } else {
+        &["apply", "--server-side", "--force-conflicts", "--filename=-"]
+    }
 }
 
 /// Waits until all nodes are Ready, and an up-to-date calico-node on each.
