@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tests::testbed::{
-    Cni, FORBIDDEN, Inventory, Layout, Options, Process, Progress, Service, Testbed, available,
+    FORBIDDEN, Inventory, Layout, Options, Process, Progress, Service, Testbed, available,
     wait_every, wait_until,
 };
 

@@ -157,9 +157,19 @@ pub(crate) fn apply_manifests(
 
 fn apply(control_plane: &ControlPlane<'_>, what: &str, manifest: &str) -> Result<(), Error> {
     wait_until(what, NODES_LIMIT, || {
-        let apply = control_plane.kubectl_invocation(&["apply", "--filename=-"]).input(manifest);
+        let apply = control_plane.kubectl_invocation(apply_line(manifest)).input(manifest);
         apply.check().map(drop).map_err(|error| error.to_string())
     })
+}
+
+/// kubectl's own apply keeps the text in an annotation, which the definitions of a release are too long for.
+fn apply_line(manifest: &str) -> &'static [&'static str] {
+    const IN_AN_ANNOTATION: usize = 200_000;
+    if manifest.len() < IN_AN_ANNOTATION {
+        &["apply", "--filename=-"]
+    } else {
+        &["apply", "--server-side", "--force-conflicts", "--filename=-"]
+    }
 }
 
 /// Waits until all nodes are Ready, and an up-to-date calico-node on each.

@@ -12,15 +12,8 @@ const QUESTIONS: [(&str, &[&str]); 6] = [
     ("events.txt", &["get", "events", "--all-namespaces", "--sort-by=.metadata.creationTimestamp"]),
     ("pods.yaml", &["get", "pods", "--all-namespaces", "--output=yaml"]),
     (
-        "calico-node.log",
-        &[
-            "--namespace=kube-system",
-            "logs",
-            "--selector=k8s-app=calico-node",
-            "--all-containers",
-            "--prefix",
-            "--tail=-1",
-        ],
+        "operator.log",
+        &["--namespace=tigera-operator", "logs", "--selector=name=tigera-operator", "--tail=-1"],
     ),
     (
         "kube-proxy.log",
@@ -34,10 +27,17 @@ const QUESTIONS: [(&str, &[&str]); 6] = [
     ),
 ];
 
+/// Logs of calico-node, in whichever namespace it is.
+const CALICO_NODE: [&str; 5] =
+    ["logs", "--selector=k8s-app=calico-node", "--all-containers", "--prefix", "--tail=-1"];
+
 /// Copies logs and the state of the cluster into a folder. What cannot be read is left out: this runs when things are broken.
 pub(crate) fn collect(testbed: &Testbed, folder: &Path) -> Result<(), Error> {
     fs::create_dir_all(folder).file("make", folder)?;
-    for (file, question) in QUESTIONS {
+    let namespace = format!("--namespace={}", testbed.calico_namespace());
+    let calico_node = [&[namespace.as_str()][..], &CALICO_NODE].concat();
+    let questions = QUESTIONS.into_iter().chain([("calico-node.log", calico_node.as_slice())]);
+    for (file, question) in questions {
         let answer = match testbed.kubectl_output(question) {
             Ok(output) => format!("{}{}", output.stdout, output.stderr),
             Err(error) => error.to_string(),

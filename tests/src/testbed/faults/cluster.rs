@@ -26,6 +26,9 @@ enum Undo {
     Unlabel(Vec<String>),
 }
 
+/// Namespaces of programs that the cluster cannot be without; the last two are the operator's.
+const SYSTEM: [&str; 3] = ["kube-system", "calico-system", "tigera-operator"];
+
 impl ClusterFault<'_> {
     /// Puts right what was broken; says if that fails.
     pub fn undo(mut self) -> Result<(), Error> {
@@ -89,10 +92,10 @@ impl Testbed {
         Ok(fault)
     }
 
-    /// Lets every namespace but kube-system refuse pods that want anything of the node (Pod Security Standard `restricted`).
+    /// Lets every namespace but the system's own refuse pods that want anything of the node (Pod Security Standard `restricted`).
     pub fn restrict_pods(&self, _lock: &ClusterLock) -> Result<ClusterFault<'_>, Error> {
         let names = self.field(&["namespaces"], "{.items[*].metadata.name}")?;
-        let names = names.split_whitespace().filter(|name| *name != "kube-system");
+        let names = names.split_whitespace().filter(|name| !SYSTEM.contains(name));
         let names: Vec<String> = names.map(|name| format!("namespace/{name}")).collect();
         let fault = ClusterFault { testbed: self, undo: Some(Undo::Unlabel(names.clone())) };
         for name in &names {

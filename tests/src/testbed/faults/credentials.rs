@@ -28,11 +28,11 @@ pub enum Renewal {
 }
 
 impl Testbed {
-    /// Deletes ServiceAccount kube-system/calico-cni-plugin and makes it again: tokens of the old one are refused (another uid).
+    /// Deletes ServiceAccount calico-cni-plugin and makes it again: tokens of the old one are refused (another uid).
     ///
     /// Every node is hit. [`Testbed::heal_credentials`] puts it right.
     pub fn recreate_service_account(&self, _lock: &ClusterLock) -> Result<(), Error> {
-        let account = ["serviceaccount", "calico-cni-plugin", "--namespace=kube-system"];
+        let account = ["serviceaccount", "calico-cni-plugin", "-n", self.calico_namespace()];
         self.kubectl(&[&["delete"], account.as_slice()].concat())?;
         self.kubectl(&[&["create"], account.as_slice()].concat())?;
         self.nodes().iter().try_for_each(wait_refused)
@@ -53,13 +53,13 @@ impl Testbed {
     /// A token of the CNI plugin that is right in every respect, but expired an hour ago.
     pub(in crate::testbed) fn expired_token(&self) -> Result<String, Error> {
         let uid = self.field(
-            &["serviceaccount", "calico-cni-plugin", "--namespace=kube-system"],
+            &["serviceaccount", "calico-cni-plugin", "-n", self.calico_namespace()],
             "{.metadata.uid}",
         )?;
         let expires = jiff::Timestamp::now().as_second()
             - i64::try_from(EXPIRED_SINCE.as_secs()).unwrap_or_default();
         let claims = Claims {
-            namespace: "kube-system",
+            namespace: self.calico_namespace(),
             service_account: "calico-cni-plugin",
             uid: &uid,
             issued: expires - 24 * 3600,
@@ -112,7 +112,8 @@ impl Testbed {
                 "get",
                 "configmap",
                 "kube-root-ca.crt",
-                "--namespace=kube-system",
+                "-n",
+                self.calico_namespace(),
                 "--output=jsonpath={.data.ca\\.crt}",
             ];
             match self.kubectl(&get) {
