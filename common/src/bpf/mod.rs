@@ -3,6 +3,7 @@
 //! Everything here is pure: `collect` and `execute` look, this decides. `kubectl calico-ebpf` and doctor share it.
 
 mod facts;
+pub mod requirements;
 mod situation;
 
 pub use facts::{
@@ -11,5 +12,5 @@ pub use facts::{
 };
 pub use situation::{
     ENDPOINT_CONFIG_MAP, KUBE_PROXY, Situation, TIGERA_OPERATOR, endpoint_namespace, felix_group,
-    is_kube_proxy, is_mirror, text,
+    is_kube_proxy, is_mirror, is_windows, text,
 };
