@@ -1,5 +1,6 @@
 //! The stories that live tests tell: pods on a testbed, a fault, the doctor, and what must be true afterwards.
 
+mod crossing;
 mod hanging;
 mod host;
 mod killed;
@@ -12,8 +13,10 @@ mod role_runs;
 mod role_stage;
 mod roles;
 mod secrets;
+mod watcher;
 mod world;
 
+pub use crossing::{Crossing, Touched, differences};
 pub use hanging::{Expected, NODE, Story, demand};
 pub use host::{Files, Host, nothing_of_ours, our_files, remove_backups};
 pub use killed::{Journal, LOOPBACK, NextJournal, Running, journals, scripts};
@@ -26,4 +29,5 @@ pub use role_runs::{EXEC, Verb, is_seldom, nothing_but_roles};
 pub use role_stage::{Stage, is_named};
 pub use roles::{Right, Users};
 pub use secrets::{Secrets, keep};
+pub use watcher::{Watched, Watcher};
 pub use world::World;
