@@ -2,7 +2,9 @@
 //!
 //! Everything here is pure: `collect` and `execute` look, this decides. `kubectl calico-ebpf` and doctor share it.
 
+pub mod endpoint;
 mod facts;
+pub mod load;
 pub mod requirements;
 mod situation;
 

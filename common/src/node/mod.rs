@@ -3,6 +3,9 @@
 pub mod backup;
 #[cfg(test)]
 mod bpf_tests;
+pub mod endpoint;
+#[cfg(test)]
+mod endpoint_tests;
 pub mod host;
 pub mod pod;
 #[cfg(test)]
