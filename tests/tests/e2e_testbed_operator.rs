@@ -23,32 +23,9 @@ struct Stage(Testbed);
 
 impl Stage {
     fn reset(&self) {
-        let testbed = &self.0;
-        for name in [ENDPOINT, "testbed-operator"] {
-            let delete =
-                ["delete", "configmap", name, "-n", "tigera-operator", "--ignore-not-found"];
-            testbed.kubectl(&delete).unwrap();
-        }
-        let auto = self.felix("{.spec.nftablesMode}");
-        if auto.is_empty() {
-            self.want(r#"{"linuxDataplane":"Iptables"}"#);
-        } else {
-            self.want(
-                r#"{"linuxDataplane":"Iptables","bpfNetworkBootstrap":"Disabled","kubeProxyManagement":"Disabled"}"#,
-            );
-        }
-        let field = self.felix("{.spec.bpfEnabled}");
-        self.patch_felix(&format!(
-            r#"{{"metadata":{{"annotations":{{"operator.tigera.io/bpfEnabled":"{field}"}}}},"spec":{{"nftablesMode":null}}}}"#
-        ));
-        testbed.set_operator_version(OperatorVersion::TwoPhase).unwrap();
+        self.0.reset_operator().unwrap();
         assert_eq!(self.schema("bpfNetworkBootstrap"), "");
-        testbed.restart_operator().unwrap();
-        self.wait(
-            "iptables again",
-            || self.daemon_set(HOST) + &self.bpf(),
-            |seen| seen == format!("{CLUSTER_IP}false false"),
-        );
+        assert_eq!(self.daemon_set(HOST) + &self.bpf(), format!("{CLUSTER_IP}false false"));
         self.wait_settled();
     }
 

@@ -3,20 +3,15 @@
 use super::artefacts::OPERATORS;
 use super::error::{Error, FileContext};
 use super::layout::{LAST_INSTANCE, Layout, sources};
-use super::wait::wait_until;
 use super::{Options, Progress, Testbed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::Path;
-use std::time::Duration;
 
 /// The number of the testbed with the operator is that of the first and this.
 const DISTANCE: u8 = 45;
 /// Names the folder of Calico's releases, whose definitions of the operator's kinds then take the place of ours.
 const RELEASES: &str = "CALICO_CRDS";
-/// How long a changed operator may take to run.
-const LIMIT: Duration = Duration::from_secs(90);
-
 /// Who puts Calico's objects into the cluster.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Install {
@@ -47,7 +42,8 @@ pub enum OperatorVersion {
 }
 
 impl OperatorVersion {
-    fn number(self) -> &'static str {
+    /// Its number.
+    pub fn number(self) -> &'static str {
         match self {
             Self::TwoPhase => OPERATORS[0],
             Self::Auto => OPERATORS[1],
@@ -87,7 +83,7 @@ fn read(path: &Path) -> Result<String, Error> {
 }
 
 /// The definitions of the operator's kinds: ours, or the release's own.
-fn operator_definitions(version: OperatorVersion) -> Result<String, Error> {
+pub(crate) fn operator_definitions(version: OperatorVersion) -> Result<String, Error> {
     let (release, ours) = version.definitions();
     let Some(folder) = std::env::var_os(RELEASES) else {
         return read(&sources().join("standin").join(ours));
@@ -140,59 +136,7 @@ impl Testbed {
     pub fn calico_namespace(&self) -> &'static str {
         self.install.namespace()
     }
-
-    /// Lets the operator be of another release, definitions included, and waits until it runs. It forgets its endpoint by that.
-    pub fn set_operator_version(&self, version: OperatorVersion) -> Result<(), Error> {
-        let number = version.number();
-        let apply = ["apply", "--server-side", "--force-conflicts", "--filename=-"];
-        let definitions = operator_definitions(version)?;
-        self.control_plane().kubectl_invocation(&apply).input(definitions).check()?;
-        let container = json!({
-            "name": "tigera-operator", "image": format!("quay.io/tigera/operator:v{number}"),
-            "env": [{ "name": "OPERATOR_VERSION", "value": number }],
-        });
-        let patch = json!({ "spec": { "template": { "spec": { "containers": [container] } } } });
-        self.kubectl(
-            &[
-                &OPERATOR[..],
-                &["patch", "deployment", "tigera-operator", "--patch", &patch.to_string()],
-            ]
-            .concat(),
-        )?;
-        self.wait_operator()
-    }
-
-    /// Deletes the operator's pod and waits until another one runs: what the operator remembered is gone.
-    pub fn restart_operator(&self) -> Result<(), Error> {
-        let delete = ["delete", "pod", "--selector=name=tigera-operator", "--wait=true"];
-        self.kubectl(&[&OPERATOR[..], &delete].concat())?;
-        self.wait_operator()
-    }
-
-    fn wait_operator(&self) -> Result<(), Error> {
-        let counts = "--output=jsonpath={.metadata.generation}={.status.observedGeneration} {.status.updatedReplicas}={.status.readyReplicas}";
-        let get = [&OPERATOR[..], &["get", "deployment", "tigera-operator", counts]].concat();
-        wait_until("the operator runs", LIMIT, || {
-            let seen = self.kubectl(&get).map_err(|error| error.to_string())?;
-            let same = |pair: &str| pair.split_once('=').is_some_and(|(a, b)| a == b);
-            if seen.split(' ').all(same) && seen.ends_with(" 1=1") { Ok(()) } else { Err(seen) }
-        })
-    }
-
-    /// Tells the operator's model to misbehave: `degraded` (a text: TigeraStatus says so, and nothing is reconciled) or
-    /// `stall-rollout` (`true`: no rollout counts as complete). `None` takes it back.
-    pub fn tell_operator(&self, knob: &str, value: Option<&str>) -> Result<(), Error> {
-        let knobs = ["create", "configmap", "testbed-operator"];
-        if !self.kubectl_output(&[&OPERATOR[..], &knobs].concat())?.is_success() {
-            self.kubectl(&[&OPERATOR[..], &["get", "configmap", "testbed-operator"]].concat())?;
-        }
-        let patch = json!({ "data": { knob: value } }).to_string();
-        let patch = ["patch", "configmap", "testbed-operator", "--type=merge", "--patch", &patch];
-        self.kubectl(&[&OPERATOR[..], &patch].concat()).map(drop)
-    }
 }
-
-const OPERATOR: [&str; 1] = ["--namespace=tigera-operator"];
 
 #[cfg(test)]
 mod tests {

@@ -22,7 +22,7 @@
 //!   `cargo test` pays for one start. `cargo run -p tests --bin testbed -- down` stops it.
 //! - With `KUBECTL_CALICO_TESTBEDS=2` (as `make e2e` has it) there are two, and tests that run beside each other get one each.
 //! - [`Testbed::for_test_with_operator`] has Calico installed by a model of its operator, which [`Testbed::set_operator_version`],
-//!   [`Testbed::restart_operator`] and [`Testbed::tell_operator`] change; [`Testbed::calico_namespace`] is where calico-node is.
+//!   [`Testbed::restart_operator`], [`Testbed::tell_operator`] change and [`Testbed::reset_operator`] puts back; [`Testbed::calico_namespace`] is where calico-node is.
 //! - A test that breaks one node takes [`Testbed::lease_node`]; one that breaks the cluster takes [`Testbed::lock_cluster`], which
 //!   waits until no node is leased. A test that only looks needs neither, and must bear with others' broken nodes.
 //!   Never ask for the cluster while holding a lease.
@@ -61,6 +61,7 @@ mod logs;
 mod network;
 mod node;
 mod node_files;
+mod operator;
 mod precondition;
 mod process;
 mod progress;
