@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Plugin, Ran, demand};
 use crate::testbed::{Error, Install, Testbed, wait_every};
@@ -128,42 +128,42 @@ impl<'a> Crossing<'a> {
         self.testbed.field(&select, "{.items[*].metadata.name}")
     }
 
-    /// Puts everything right, whatever a test left: kube-proxy first.
+    /// Puts everything right, whatever a test left: kube-proxy first, whose rules Felix must leave alone.
     pub fn restore(&self) -> Result<(), Error> {
         let testbed = self.testbed;
+        let is_operator = testbed.install() == Install::Operator;
+        self.cleanup(Some(false))?;
         testbed.restore_kube_proxy()?;
         testbed.wait_kube_proxy()?;
-        if testbed.install() == Install::Operator {
+        if is_operator {
             let back = r#"{"spec":{"calicoNetwork":{"linuxDataplane":"Iptables"}}}"#;
-            testbed.kubectl(&[
-                "patch",
-                "installation",
-                "default",
-                "--type=merge",
-                "--patch",
-                back,
-            ])?;
+            let patch = ["patch", "installation", "default", "--type=merge", "--patch", back];
+            testbed.kubectl(&patch)?;
         } else {
             testbed.restore_felix()?;
         }
-        let space =
-            if testbed.install() == Install::Operator { "tigera-operator" } else { "kube-system" };
-        let map = "kubernetes-services-endpoint";
-        let found = testbed
-            .field(&["configmap", "-n", space, "--ignore-not-found", map], "{.metadata.name}")?;
-        if !found.is_empty() {
-            testbed.kubectl(&["delete", "configmap", map, "-n", space])?;
-            if testbed.install() == Install::Operator {
-                testbed.restart_operator()?;
-            }
+        let space = if is_operator { "tigera-operator" } else { "kube-system" };
+        let map = ["configmap", "kubernetes-services-endpoint", "--namespace", space];
+        let gone = [&["delete"], &map[..], &["--ignore-not-found"]].concat();
+        if testbed.kubectl(&gone)?.contains("deleted") && is_operator {
+            testbed.restart_operator()?;
         }
         for node in testbed.nodes() {
             testbed.wait_bpf(node, false)?;
         }
-        let flags = r#"{"spec":{"bpfKubeProxyIptablesCleanupEnabled":null}}"#;
-        let felix = "felixconfigurations.crd.projectcalico.org";
-        testbed.kubectl(&["patch", felix, "default", "--type=merge", "--patch", flags])?;
+        self.cleanup(None)?;
+        // It does not notice that somebody removed a part of its rules; when it starts it writes all of them.
+        let anew = ["delete", "pods", "--namespace=kube-system", "--selector=k8s-app=kube-proxy"];
+        testbed.kubectl(&anew)?;
+        testbed.wait_kube_proxy()?;
         testbed.wait_ready()
+    }
+
+    fn cleanup(&self, value: Option<bool>) -> Result<(), Error> {
+        let spec = json!({ "spec": { "bpfKubeProxyIptablesCleanupEnabled": value } }).to_string();
+        let felix = "felixconfigurations.crd.projectcalico.org";
+        let patch = ["patch", felix, "default", "--type=merge", "--patch", &spec];
+        self.testbed.kubectl(&patch).map(drop)
     }
 }
 

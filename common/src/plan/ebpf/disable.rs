@@ -54,6 +54,7 @@ fn back_to_kube_proxy(ground: &Ground<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
     if ground.is_on() && !ground.done.coexistence {
         steps.push(ground.coexist());
+        steps.push(ground.settle());
     }
     steps.push(ground.kube_proxy_on(kube_proxy));
     let title = "prove that kube-proxy serves a new Service";

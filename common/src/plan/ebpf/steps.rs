@@ -24,6 +24,8 @@ pub(super) const HEALTHZ_PORT: &str = "bpfKubeProxyHealthzPort";
 const OTHER_HEALTHZ_PORT: u64 = 10258;
 /// Seconds for an object that was changed to be seen so.
 const AT_ONCE: u64 = 15;
+/// Seconds that Felix may take on every node to act by a changed flag: it gets it within a second, waits 2 s and starts anew.
+const SETTLE: u64 = 15;
 /// Seconds for everything that does not grow with the cluster.
 pub(super) const FIXED: u64 = 120;
 
@@ -211,6 +213,16 @@ impl Ground<'_> {
         Step { verify, ..self.step("coexist", title, action, undo) }
     }
 
+    /// Time for Felix to act by the flags on every node, before kube-proxy comes back.
+    pub(super) fn settle(&self) -> Step {
+        let on = self.on(DataPlane::Bpf, FIXED);
+        let action = Action::Hold { condition: on.condition.clone(), seconds: SETTLE };
+        let undo = Undo::NotNeeded { why: "it changes nothing".to_owned() };
+        let applicability = Applicability::Safe;
+        let title = "give every Felix the time to take it over";
+        Step { verify: vec![on], applicability, ..self.step("settle", title, action, undo) }
+    }
+
     /// BPF on. Of a manifest install one change does all: each one restarts Felix everywhere.
     pub(super) fn bpf_on(&self) -> Step {
         let (action, back) = match &self.objects.installation {
@@ -277,7 +289,12 @@ impl Ground<'_> {
             changes.change(&pointer(&["spec", field]), Some(set), before);
         }
         let (action, back) = changes.actions();
-        let verify = vec![self.on(DataPlane::Bpf, FIXED)];
+        let on = self.on(DataPlane::Bpf, FIXED);
+        // Felix starts anew on every node, and nothing tells when the last one has. kube-proxy comes back after this, and does
+        // not notice when somebody removes a part of its rules.
+        let hold = Action::Hold { condition: on.condition.clone(), seconds: SETTLE };
+        let back = Action::Sequence { actions: vec![back, hold] };
+        let verify = vec![on];
         let undo = Undo::By { action: Box::new(back), verify: verify.clone() };
         let title = "have Felix remove kube-proxy's rules";
         Step { verify, ..self.step("cleanup-on", title, action, undo) }

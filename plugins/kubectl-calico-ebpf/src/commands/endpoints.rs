@@ -1,62 +1,42 @@
-//! Where calico-node is to reach the API server: what the user says, else what is in use already, else what is found.
+//! Where calico-node is to reach the API server without Services: what the user says, else the best that the cluster knows.
 
-use common::bpf::{Endpoint, Situation, text};
+use common::bpf::endpoint::{Discovery, discover};
+use common::bpf::{Endpoint, Situation};
 use common::cli::{Failure, Kind};
-use common::snapshot::Known;
-
-/// `10.0.0.10:6443`, `[fd00::1]:6443`, `k8s.example:6443`
-pub(crate) fn parse(word: &str) -> Result<Endpoint, String> {
-    let wrong = || format!("{word:?} is no HOST:PORT");
-    let (host, port) = word.rsplit_once(':').ok_or_else(wrong)?;
-    let port = port.parse().ok().filter(|it| *it > 0).ok_or_else(wrong)?;
-    let host = match host.strip_prefix('[').and_then(|it| it.strip_suffix(']')) {
-        Some(inner) => inner,
-        None if host.contains(':') => return Err(wrong()),
-        None => host,
-    };
-    let is_fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '%');
-    if host.is_empty() || !host.chars().all(is_fine) {
-        return Err(wrong());
-    }
-    Ok(Endpoint { host: host.to_owned(), port })
-}
+use common::cluster::Cluster;
 
 /// The one to use.
 pub(crate) fn choose(
+    cluster: &Cluster,
     situation: &Situation<'_>,
     given: Option<&Endpoint>,
 ) -> Result<Endpoint, Failure> {
+    let found = discover(situation, given, &cluster.target_info().server);
     if let Some(given) = given {
+        // What the user says is used, or refused: never replaced.
+        let why = found.candidates.iter().find(|it| it.endpoint == *given);
+        if let Some(why) = why.and_then(|it| it.rejected.clone()) {
+            let what = format!("{given} cannot be used: {why}");
+            return Err(Failure::new(Kind::Refused, what).hint(LIST));
+        }
         return Ok(given.clone());
     }
-    if let Known::Known(map) = &situation.endpoint_config {
-        let host = text(map, "/data/KUBERNETES_SERVICE_HOST").unwrap_or_default();
-        let port = text(map, "/data/KUBERNETES_SERVICE_PORT").unwrap_or_default();
-        return parse(&format!("{host}:{port}")).map_err(|why| {
-            Failure::new(Kind::Refused, format!("ConfigMap kubernetes-services-endpoint: {why}"))
-                .hint("correct it, or name an endpoint: --api-endpoint HOST:PORT")
-        });
+    match found.best() {
+        Some(best) => Ok(best.endpoint.clone()),
+        None => Err(none(&found)),
     }
-    Err(Failure::new(
-        Kind::Refused,
-        "no address of the API server was found that does without kube-proxy",
-    )
-    .hint("name one: --api-endpoint HOST:PORT"))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+const LIST: &str = "see what the cluster knows: kubectl calico-ebpf endpoint discover";
 
-    #[test]
-    fn endpoints_are_read_or_refused() {
-        for word in ["10.0.0.10:6443", "[fd00::1]:6443", "k8s.example:443"] {
-            assert_eq!(parse(word).unwrap().to_string(), word);
-        }
-        for word in
-            ["10.0.0.10", ":1", "a:0", "a:x", "fd00::1:6443", "a b:1", "[]:1", "a:70000", "\n:1"]
-        {
-            assert!(parse(word).is_err(), "{word:?}");
-        }
-    }
+fn none(found: &Discovery) -> Failure {
+    let mut why: Vec<String> = found
+        .candidates
+        .iter()
+        .filter_map(|it| Some(format!("{}: {}", it.endpoint, it.rejected.as_ref()?)))
+        .collect();
+    why.extend(found.gaps.iter().map(|gap| gap.detail.clone()));
+    let because = if why.is_empty() { String::new() } else { format!(" ({})", why.join("; ")) };
+    let what = format!("no address of the API server is known that does without Services{because}");
+    Failure::new(Kind::Refused, what).hint("name one: --api-endpoint HOST:PORT").hint(LIST)
 }

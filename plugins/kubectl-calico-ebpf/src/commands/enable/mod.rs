@@ -1,10 +1,12 @@
 //! `enable`: eBPF on, and with `--disable-kube-proxy` kube-proxy off, with a proof of Services after each step.
 
+mod guards;
 pub(super) mod targets;
 
 use std::time::Duration;
 
 use clap::Args;
+use common::bpf::endpoint::parse_endpoint;
 use common::bpf::{Endpoint, Situation};
 use common::cli::{Exit, Failure, Kind};
 use common::cluster::Cluster;
@@ -29,11 +31,14 @@ pub(crate) struct EnableFlags {
     #[arg(long)]
     disable_kube_proxy: bool,
     /// Where calico-node is to reach the API server without kube-proxy, instead of what is found
-    #[arg(long, value_name = "HOST:PORT", value_parser = endpoints::parse)]
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_endpoint)]
     api_endpoint: Option<Endpoint>,
     /// Leave things as they are when a step fails, instead of taking all of it back
     #[arg(long)]
     no_rollback: bool,
+    /// Go on although this requirement is not met, by its name in preflight, or "endpoint" (can be repeated)
+    #[arg(long, value_name = "REQUIREMENT", value_parser = guards::name)]
+    force: Vec<String>,
     /// Ask this Service as well, before and after each step (can be repeated)
     #[arg(long, value_name = "NAMESPACE/NAME")]
     service: Vec<String>,
@@ -65,7 +70,9 @@ pub(crate) async fn run(session: &Session, flags: &EnableFlags) -> Result<Exit, 
     };
     let situation = ground::situation(&cluster, &look).await?;
     let objects = ground::objects(&situation)?;
-    let wish = wish(&situation, flags)?;
+    let wish = wish(&cluster, &situation, flags)?;
+    guards::requirements(session, &situation, &flags.force)?;
+    guards::endpoint(session, &cluster, &situation, &wish.endpoint, &flags.force).await?;
     let plan =
         Box::pin(plan(session, &cluster, (&look, &situation, &objects), flags, &wish)).await?;
     if plan.steps.is_empty() {
@@ -77,9 +84,13 @@ pub(crate) async fn run(session: &Session, flags: &EnableFlags) -> Result<Exit, 
     apply(session, &cluster, flags, &plan).await
 }
 
-fn wish(situation: &Situation<'_>, flags: &EnableFlags) -> Result<Wish, Failure> {
+fn wish(
+    cluster: &Cluster,
+    situation: &Situation<'_>,
+    flags: &EnableFlags,
+) -> Result<Wish, Failure> {
     Ok(Wish {
-        endpoint: endpoints::choose(situation, flags.api_endpoint.as_ref())?,
+        endpoint: endpoints::choose(cluster, situation, flags.api_endpoint.as_ref())?,
         disable_kube_proxy: flags.disable_kube_proxy,
         watch_seconds: flags.watch_kube_proxy,
     })
