@@ -4,9 +4,9 @@ use super::artefacts::Artefacts;
 use super::command::Invocation;
 use super::control_plane::{self, ControlPlane};
 use super::error::{Error, FileContext};
-use super::install::{Install, manifests};
+use super::install::{self, Install};
 use super::kubeconfig::write_private;
-use super::layout::{Layout, node_names};
+use super::layout::{Layout, SERVICE_ADDRESS, node_names};
 use super::node::Node;
 use super::process;
 use super::progress::Progress;
@@ -40,7 +40,7 @@ impl Running {
         artefacts: &Artefacts,
         options: Options,
     ) -> Result<Self, Error> {
-        let manifests = manifests(layout, options.install)?;
+        let manifests = install::manifests(layout, options.install)?;
         Ok(Self { artefacts: artefacts.fingerprint(), manifests, options })
     }
 
@@ -84,14 +84,19 @@ pub(crate) fn up(
         nodes.iter().try_for_each(|node| node.start(artefacts))?;
         control_plane.start()
     })?;
+    progress.phase("kube-proxy and definitions are applied", || {
+        apply_kube_proxy(&control_plane)?;
+        apply(&control_plane, "Calico's definitions are applied", &install::definitions(layout)?)
+    })?;
+    progress.phase("nodes register", || {
+        nodes.iter().try_for_each(|node| route_to_pods(&control_plane, node))
+    })?;
+    progress.phase("kube-proxy serves", || nodes.iter().try_for_each(wait_served))?;
     if options.cni == Cni::Calico {
         progress.phase("Calico's stand-in is applied", || {
             apply_manifests(&control_plane, options.install)
         })?;
     }
-    progress.phase("nodes register", || {
-        nodes.iter().try_for_each(|node| route_to_pods(&control_plane, node))
-    })?;
     match options.cni {
         Cni::None => progress.line("testbed: no CNI was asked for: nodes stay NotReady"),
         Cni::Calico => progress.phase("nodes and calico-node are Ready", || {
@@ -102,6 +107,20 @@ pub(crate) fn up(
         |error| Error::Odd { what: "the testbed's state".to_owned(), why: error.to_string() },
     )?;
     write_private(&running_file(layout), text.as_bytes())
+}
+
+/// Waits until kube-proxy has programmed the API server's ClusterIP. calico-node begins with it, and a connection that begins
+/// before that is never translated: it would be given up after half a minute.
+fn wait_served(node: &Node) -> Result<(), Error> {
+    let script = r#"iptables-save -t nat | grep -q -- "-A KUBE-SERVICES -d $1/32 ""#;
+    let what = format!("kube-proxy serves {SERVICE_ADDRESS} on {}", node.name());
+    wait_until(&what, NODES_LIMIT, || {
+        match node.run(&["/bin/sh", "-c", script, "sh", &SERVICE_ADDRESS.to_string()]) {
+            Ok(output) if output.is_success() => Ok(()),
+            Ok(output) => Err(output.stderr),
+            Err(error) => Err(error.to_string()),
+        }
+    })
 }
 
 /// Waits for the node's object and its pod addresses, and makes the pods reachable from the machine.
@@ -116,19 +135,27 @@ fn route_to_pods(control_plane: &ControlPlane<'_>, node: &Node) -> Result<(), Er
     network::route_to_pods(control_plane.layout, node.name(), &cidr)
 }
 
-/// Applies the manifests until all of them is there: objects of a kind come to grief while its definition is not yet served.
+/// Applies kube-proxy's manifest, and with it gives its DaemonSet back what it had.
+pub(crate) fn apply_kube_proxy(control_plane: &ControlPlane<'_>) -> Result<(), Error> {
+    let proxy = install::kube_proxy(control_plane.layout)?;
+    apply(control_plane, "kube-proxy's manifest is applied", &proxy)
+}
+
+/// Applies Calico's manifests until all of them is there: objects of a kind come to grief while its definition is not yet served.
 pub(crate) fn apply_manifests(
     control_plane: &ControlPlane<'_>,
     install: Install,
 ) -> Result<(), Error> {
-    for manifest in manifests(control_plane.layout, install)? {
-        wait_until("Calico's manifest is applied", NODES_LIMIT, || {
-            let apply =
-                control_plane.kubectl_invocation(apply_line(&manifest)).input(manifest.as_str());
-            apply.check().map_err(|error| error.to_string())
-        })?;
-    }
-    Ok(())
+    install::calico(control_plane.layout, install)?
+        .iter()
+        .try_for_each(|manifest| apply(control_plane, "Calico's manifest is applied", manifest))
+}
+
+fn apply(control_plane: &ControlPlane<'_>, what: &str, manifest: &str) -> Result<(), Error> {
+    wait_until(what, NODES_LIMIT, || {
+        let apply = control_plane.kubectl_invocation(apply_line(manifest)).input(manifest);
+        apply.check().map(drop).map_err(|error| error.to_string())
+    })
 }
 
 /// kubectl's own apply keeps the text in an annotation, which the definitions of a release are too long for.
