@@ -2,6 +2,7 @@
 
 use super::Testbed;
 use super::error::Error;
+use super::install::Install;
 use super::node::{Node, Service};
 use super::wait::wait_until;
 use std::time::Duration;
@@ -46,7 +47,12 @@ impl Testbed {
 
     /// Gives Felix back the settings that it had, of all nodes and of single ones, and the API server's address that pods have.
     pub fn restore_felix(&self) -> Result<(), Error> {
-        self.patch_felix(AS_MADE)?;
+        if self.install() == Install::Operator {
+            // Some of the settings are the operator's own.
+            self.reset_operator()?;
+        } else {
+            self.patch_felix(AS_MADE)?;
+        }
         let all = self.field(&["felixconfigurations"], "{.items[*].metadata.name}")?;
         for name in all.split_whitespace().filter(|name| *name != "default") {
             self.kubectl(&["delete", "felixconfiguration", name, "--ignore-not-found"])?;

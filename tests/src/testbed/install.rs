@@ -59,23 +59,40 @@ impl OperatorVersion {
     }
 }
 
-/// What is applied to an empty cluster, in this order: kube-proxy, definitions, Calico.
+/// All that is applied to an empty cluster.
 pub(crate) fn manifests(layout: &Layout, install: Install) -> Result<Vec<String>, Error> {
-    let here = |name: &str| {
-        let text = read(&sources().join(name))?;
-        Ok::<_, Error>(layout.localize(&text))
-    };
-    let mut all = vec![here("kube-proxy/kube-proxy.yaml")?, here("standin/crds.yaml")?];
-    let calico = here("standin/calico.yaml")?;
+    let mut all = vec![kube_proxy(layout)?];
+    all.extend(calico(layout, install)?);
+    Ok(all)
+}
+
+/// kube-proxy, as kubeadm has it.
+pub(crate) fn kube_proxy(layout: &Layout) -> Result<String, Error> {
+    here(layout, "kube-proxy/kube-proxy.yaml")
+}
+
+/// The definitions of Calico's kinds.
+pub(crate) fn definitions(layout: &Layout) -> Result<String, Error> {
+    here(layout, "standin/crds.yaml")
+}
+
+/// Calico, definitions first, or the operator that makes it.
+pub(crate) fn calico(layout: &Layout, install: Install) -> Result<Vec<String>, Error> {
+    let (definitions, calico) = (definitions(layout)?, here(layout, "standin/calico.yaml")?);
     match install {
-        Install::Manifest => all.push(calico),
-        Install::Operator => all.extend([
+        Install::Manifest => Ok(vec![definitions, calico]),
+        Install::Operator => Ok(vec![
+            definitions,
             operator_definitions(OperatorVersion::TwoPhase)?,
-            here("standin/operator.yaml")?,
+            here(layout, "standin/operator.yaml")?,
             as_configuration(&calico)?,
         ]),
     }
-    Ok(all)
+}
+
+/// A file of the testbed, with this testbed's addresses in it.
+fn here(layout: &Layout, name: &str) -> Result<String, Error> {
+    read(&sources().join(name)).map(|text| layout.localize(&text))
 }
 
 fn read(path: &Path) -> Result<String, Error> {
@@ -146,11 +163,11 @@ mod tests {
     fn the_operator_gets_the_manifest_whole() {
         let folder = Path::new("/s");
         let layout = Layout::new(3, folder, folder).unwrap();
-        let [definitions, calico] = &manifests(&layout, Install::Manifest).unwrap()[..] else {
+        let [definitions, manifest] = &calico(&layout, Install::Manifest).unwrap()[..] else {
             panic!("two manifests")
         };
-        assert!(calico.contains("10.203.0.0/16"));
-        let all = manifests(&layout, Install::Operator).unwrap();
+        assert!(manifest.contains("10.203.0.0/16"));
+        let all = calico(&layout, Install::Operator).unwrap();
         assert_eq!((&all[0], all.len()), (definitions, 4));
         assert!(all[2].contains("cidr: 10.203.0.0/16"));
         let configuration: Value = serde_json::from_str(&all[3]).unwrap();
@@ -158,7 +175,7 @@ mod tests {
         let list: Value = serde_json::from_str(list).unwrap();
         let kinds: Vec<&str> =
             list["items"].as_array().unwrap().iter().filter_map(|it| it["kind"].as_str()).collect();
-        assert_eq!(kinds.len(), calico.matches("\nkind: ").count());
+        assert_eq!(kinds.len(), manifest.matches("\nkind: ").count());
         assert!(kinds.contains(&"DaemonSet") && kinds.contains(&"FelixConfiguration"));
     }
 }

@@ -4,7 +4,7 @@ use super::artefacts::Artefacts;
 use super::command::Invocation;
 use super::control_plane::{self, ControlPlane};
 use super::error::{Error, FileContext};
-use super::install::{Install, manifests};
+use super::install::{self, Install};
 use super::kubeconfig::write_private;
 use super::layout::{Layout, SERVICE_ADDRESS, node_names};
 use super::node::Node;
@@ -21,10 +21,6 @@ use std::time::Duration;
 
 /// How long nodes may take to register, and how long to get Ready after that. Usually 3 s and 10 s.
 const NODES_LIMIT: Duration = Duration::from_secs(120);
-
-/// So many manifests are applied before nodes are there: kube-proxy, and the definitions of Calico's kinds.
-const EARLY: usize = 2;
-const EARLY_PHASE: &str = "kube-proxy's manifest and Calico's definitions are applied";
 
 /// What a running testbed was started with. Written last: a testbed without it is half started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +40,7 @@ impl Running {
         artefacts: &Artefacts,
         options: Options,
     ) -> Result<Self, Error> {
-        let manifests = manifests(layout, options.install)?;
+        let manifests = install::manifests(layout, options.install)?;
         Ok(Self { artefacts: artefacts.fingerprint(), manifests, options })
     }
 
@@ -88,10 +84,9 @@ pub(crate) fn up(
         nodes.iter().try_for_each(|node| node.start(artefacts))?;
         control_plane.start()
     })?;
-    let all = manifests(layout, options.install)?;
     progress.phase("kube-proxy and definitions are applied", || {
-        let first = all.iter().take(EARLY);
-        first.into_iter().try_for_each(|one| apply(&control_plane, EARLY_PHASE, one))
+        apply_kube_proxy(&control_plane)?;
+        apply(&control_plane, "Calico's definitions are applied", &install::definitions(layout)?)
     })?;
     progress.phase("nodes register", || {
         nodes.iter().try_for_each(|node| route_to_pods(&control_plane, node))
@@ -142,8 +137,8 @@ fn route_to_pods(control_plane: &ControlPlane<'_>, node: &Node) -> Result<(), Er
 
 /// Applies kube-proxy's manifest, and with it gives its DaemonSet back what it had.
 pub(crate) fn apply_kube_proxy(control_plane: &ControlPlane<'_>) -> Result<(), Error> {
-    let all = manifests(control_plane.layout, Install::Manifest)?;
-    all.iter().take(1).try_for_each(|one| apply(control_plane, EARLY_PHASE, one))
+    let proxy = install::kube_proxy(control_plane.layout)?;
+    apply(control_plane, "kube-proxy's manifest is applied", &proxy)
 }
 
 /// Applies Calico's manifests until all of them is there: objects of a kind come to grief while its definition is not yet served.
@@ -151,8 +146,9 @@ pub(crate) fn apply_manifests(
     control_plane: &ControlPlane<'_>,
     install: Install,
 ) -> Result<(), Error> {
-    let all = manifests(control_plane.layout, install)?;
-    all.iter().skip(1).try_for_each(|one| apply(control_plane, "Calico's manifest is applied", one))
+    install::calico(control_plane.layout, install)?
+        .iter()
+        .try_for_each(|manifest| apply(control_plane, "Calico's manifest is applied", manifest))
 }
 
 fn apply(control_plane: &ControlPlane<'_>, what: &str, manifest: &str) -> Result<(), Error> {

@@ -4,6 +4,7 @@ use super::Testbed;
 use super::error::Error;
 use super::install::{OperatorVersion, operator_definitions};
 use super::layout::SERVICE_ADDRESS;
+use super::node::Service;
 use super::wait::wait_until;
 use serde_json::json;
 use std::time::Duration;
@@ -78,10 +79,15 @@ impl Testbed {
         self.kubectl(&[&OPERATOR[..], &patch].concat()).map(drop)
     }
 
-    /// Puts the operator and what it owns back to how `up` made them, whatever a test did to them. Quick if they are so.
+    /// Puts the operator and what it owns back to how `up` made them, and kube-proxy with its rules before that, whatever a test
+    /// did to them. Quick if they are so. calico-node may go on rolling out: [`Testbed::wait_ready`].
     pub fn reset_operator(&self) -> Result<(), Error> {
-        if self.operator_is_untouched()? {
-            return self.wait_ready();
+        let untouched = self.operator_is_untouched()?;
+        if !untouched || !self.kube_proxy_serves()? {
+            self.serve_by_kube_proxy()?;
+        }
+        if untouched {
+            return self.tell_felix(r#"{"bpfKubeProxyIptablesCleanupEnabled": null}"#);
         }
         for name in MADE {
             let delete = ["delete", "configmap", name, "--ignore-not-found"];
@@ -105,8 +111,24 @@ impl Testbed {
         wait_until("the operator's work is as at first", LIMIT, || {
             let untouched = self.operator_is_untouched().map_err(|error| error.to_string())?;
             if untouched { Ok(()) } else { Err(self.operator_state().unwrap_or_default()) }
-        })?;
-        self.wait_ready()
+        })
+    }
+
+    /// Whether every node has rules for Services.
+    fn kube_proxy_serves(&self) -> Result<bool, Error> {
+        let rules =
+            ["/bin/sh", "-c", "/usr/sbin/iptables-save -t nat | /usr/bin/grep -q KUBE-SVC-"];
+        let served = self.nodes().iter().map(|node| node.run(&rules).map(|it| it.is_success()));
+        Ok(served.collect::<Result<Vec<_>, _>>()?.into_iter().all(|it| it))
+    }
+
+    /// While eBPF is still on: once it is off, nobody else reaches the API server for calico-node. What Felix removed of its rules
+    /// kube-proxy does not notice by itself.
+    fn serve_by_kube_proxy(&self) -> Result<(), Error> {
+        self.tell_felix(r#"{"bpfKubeProxyIptablesCleanupEnabled": false}"#)?;
+        self.restore_kube_proxy()?;
+        self.wait_kube_proxy()?;
+        self.nodes().iter().try_for_each(|node| node.restart_service(Service::KubeProxy))
     }
 
     fn operator_is_untouched(&self) -> Result<bool, Error> {
