@@ -3,6 +3,7 @@
 //! This crate holds the command line and one file per verb. Everything else is in `common`.
 
 mod commands;
+mod roles;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use common::cli::{
@@ -10,7 +11,7 @@ use common::cli::{
 };
 use common::verbs::{Session, runs};
 
-use commands::completion;
+use commands::{completion, endpoint, preflight};
 
 /// Takes a cluster to the eBPF data plane of Calico and back, proving its Services at every step
 ///
@@ -31,6 +32,10 @@ struct Ebpf {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
+    /// Judges whether the cluster and its nodes have what the eBPF data plane needs
+    Preflight(preflight::PreflightFlags),
+    /// Finds and tests where the API server is reached without Services
+    Endpoint(endpoint::EndpointFlags),
     /// Lists the runs on this cluster that this machine remembers
     Runs,
     /// Prints a completion script
@@ -70,6 +75,8 @@ pub async fn start(matches: ArgMatches, invocation: Invocation) -> Result<Exit, 
 
 async fn dispatch(session: &Session, verb: Verb) -> Result<Exit, Failure> {
     match verb {
+        Verb::Preflight(flags) => Box::pin(preflight::run(session, &flags)).await,
+        Verb::Endpoint(flags) => Box::pin(endpoint::run(session, &flags)).await,
         Verb::Runs => runs::run(session).await,
         Verb::Completion(flags) => completion::run(session, &flags),
     }

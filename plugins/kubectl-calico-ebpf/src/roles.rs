@@ -1,0 +1,101 @@
+//! `--print-rbac`: what each verb asks of the API server.
+
+use common::verbs::rbac::{exec, installation, kube_system, node_pods, rule};
+use serde_json::{Value, json};
+
+/// Objects of these names.
+fn named(group: &str, resource: &str, names: &[&str]) -> Value {
+    json!({ "apiGroups": [group], "resources": [resource], "resourceNames": names, "verbs": ["get"] })
+}
+
+/// Everything that requirements are judged by, but for what nodes show.
+fn situation() -> Vec<Value> {
+    let mut rules = vec![
+        rule(&[""], &["nodes", "pods", "services"], &["list"]),
+        kube_system(),
+        rule(&["discovery.k8s.io"], &["endpointslices"], &["list"]),
+        named(
+            "",
+            "configmaps",
+            &[
+                "calico-config",
+                "cluster-info",
+                "kube-proxy",
+                "kube-root-ca.crt",
+                "kubeadm-config",
+                "kubernetes-services-endpoint",
+            ],
+        ),
+        named("apps", "daemonsets", &["calico-node", "canal", "kube-proxy"]),
+        named(
+            "apps",
+            "deployments",
+            &["calico-kube-controllers", "calico-typha", "tigera-operator"],
+        ),
+        rule(&["crd.projectcalico.org", "projectcalico.org"], &["felixconfigurations"], &["list"]),
+        named("operator.tigera.io", "installations", &["default"]),
+        rule(&["operator.tigera.io"], &["tigerastatuses"], &["list"]),
+        named(
+            "apiextensions.k8s.io",
+            "customresourcedefinitions",
+            &[
+                "felixconfigurations.crd.projectcalico.org",
+                "felixconfigurations.projectcalico.org",
+                "installations.operator.tigera.io",
+            ],
+        ),
+        rule(
+            &["admissionregistration.k8s.io"],
+            &["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
+            &["list"],
+        ),
+        rule(&["apiregistration.k8s.io"], &["apiservices"], &["list"]),
+    ];
+    rules.extend(installation());
+    rules
+}
+
+/// `preflight`.
+pub(crate) fn preflight() -> Vec<Value> {
+    let mut rules = situation();
+    rules.push(exec());
+    // A node that is named.
+    rules.push(rule(&[""], &["nodes"], &["get"]));
+    rules
+}
+
+/// `preflight --load-test`.
+pub(crate) fn load_test() -> Vec<Value> {
+    [preflight(), node_pods()].concat()
+}
+
+/// `endpoint discover`.
+pub(crate) fn discover() -> Vec<Value> {
+    situation()
+}
+
+/// `endpoint test`.
+pub(crate) fn test() -> Vec<Value> {
+    preflight()
+}
+
+/// `endpoint test --probe`.
+pub(crate) fn test_from_hosts() -> Vec<Value> {
+    load_test()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looking_asks_for_no_right_to_change() {
+        for rules in [preflight(), discover(), test()] {
+            let text: String = rules.iter().map(ToString::to_string).collect();
+            for verb in ["delete", "patch", "update", "\"*\"", "secrets"] {
+                assert!(!text.contains(verb), "{verb} in {text}");
+            }
+        }
+        assert!(load_test().iter().any(|it| it.to_string().contains("delete")));
+    }
+}
