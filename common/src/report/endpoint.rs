@@ -176,7 +176,11 @@ fn tested(
     };
     let candidate =
         report.candidates.iter().find(|it| report.endpoint.as_ref() == Some(&it.endpoint));
-    for caveat in candidate.into_iter().flat_map(|it| it.rejected.iter().chain(&it.caveats)) {
+    let rejected = candidate.and_then(|it| it.rejected.as_ref());
+    if let Some(why) = rejected {
+        out.push_str(&format!("{} {tested}: {}\n", options.mark(Mark::Bad), escape(why)));
+    }
+    for caveat in candidate.into_iter().flat_map(|it| &it.caveats) {
         out.push_str(&format!("{} {tested}: {}\n", options.mark(Mark::Warn), escape(caveat)));
     }
     let (failed, unknown, degraded) = (of("failed"), of("unknown"), of("connection-only"));
@@ -202,7 +206,7 @@ fn tested(
             number(proofs.len())
         ));
     }
-    if failed.is_empty() && unknown.is_empty() {
+    if failed.is_empty() && unknown.is_empty() && rejected.is_none() {
         out.push_str(&format!(
             "{} {tested} is reached from every node\n",
             options.mark(Mark::Good)

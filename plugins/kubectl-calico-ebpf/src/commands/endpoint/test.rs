@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use common::bpf::Endpoint;
-use common::bpf::endpoint::{NodeProof, discover};
+use common::bpf::endpoint::{NodeProof, Stage, discover};
 use common::cli::{Exit, Failure, Kind};
 use common::cluster::Cluster;
 use common::collect::Which;
@@ -77,7 +77,9 @@ pub(super) async fn run(session: &Session, flags: &TestFlags) -> Result<Exit, Fa
         close(session, pods).await;
     }
     let (proofs, here) = proven?;
-    let exit = exit_of(&proofs, &here);
+    let candidate = found.candidates.iter().find(|it| it.endpoint == tested);
+    let is_rejected = candidate.is_some_and(|it| it.rejected.is_some());
+    let exit = exit_of(&proofs, &here, is_rejected);
     let mut report = EndpointReport::new(&snapshot, &found);
     report.endpoint = Some(tested.to_string());
     report.proofs =
@@ -100,15 +102,56 @@ async fn hosts(
     Some(pods)
 }
 
-/// A node from which it cannot be used is a finding. This machine counts only when it sees that it is the wrong one: nodes
-/// may well reach what it does not.
-fn exit_of(proofs: &BTreeMap<String, NodeProof>, here: &NodeProof) -> Exit {
-    let wrong = if matches!(here, NodeProof::Failed { .. }) { Exit::Findings } else { Exit::Good };
-    proofs.values().fold(wrong, |exit, proof| {
+/// A node from which it cannot be used is a finding, and so is an endpoint that cannot be right. This machine may be in
+/// another network, where another host has that address: that counts only when the cluster's authority vouched for it. Who
+/// answers the nodes is then not known, unless they proved it themselves.
+fn exit_of(proofs: &BTreeMap<String, NodeProof>, here: &NodeProof, is_rejected: bool) -> Exit {
+    let is_proven = |it: &NodeProof| matches!(it, NodeProof::Proven { .. });
+    let from_here = match here {
+        NodeProof::Failed { stage: Stage::Answer, .. } => Exit::Findings,
+        NodeProof::Failed { .. } if !proofs.values().all(is_proven) => Exit::Incomplete,
+        _ => Exit::Good,
+    };
+    let start = if is_rejected { Exit::Findings } else { from_here };
+    proofs.values().fold(start, |exit, proof| {
         exit.or(match proof {
             NodeProof::Proven { .. } | NodeProof::ConnectionOnly { .. } => Exit::Good,
             NodeProof::Failed { .. } => Exit::Findings,
             NodeProof::Unknown(_) => Exit::Incomplete,
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use common::snapshot::{Gap, GapReason};
+
+    use super::*;
+
+    fn failed(stage: Stage) -> NodeProof {
+        NodeProof::Failed { stage, says: String::new() }
+    }
+
+    fn of(node: NodeProof, here: &NodeProof) -> Exit {
+        let proofs = BTreeMap::from([
+            ("node1".to_owned(), node),
+            ("node2".to_owned(), NodeProof::Proven { version: None }),
+        ]);
+        exit_of(&proofs, here, false)
+    }
+
+    #[test]
+    fn nodes_decide_and_this_machine_only_where_it_is_sure() {
+        let proven = || NodeProof::Proven { version: None };
+        let connection = || NodeProof::ConnectionOnly { why: String::new() };
+        let unknown = NodeProof::Unknown(Gap::new("x", GapReason::Unreachable, ""));
+        assert_eq!(of(connection(), &proven()), Exit::Good);
+        assert_eq!(of(proven(), &unknown), Exit::Good);
+        assert_eq!(of(unknown.clone(), &proven()), Exit::Incomplete);
+        assert_eq!(of(failed(Stage::Connection), &proven()), Exit::Findings);
+        assert_eq!(of(proven(), &failed(Stage::Certificate)), Exit::Good, "another network");
+        assert_eq!(of(connection(), &failed(Stage::Certificate)), Exit::Incomplete);
+        assert_eq!(of(proven(), &failed(Stage::Answer)), Exit::Findings, "another cluster");
+        assert_eq!(exit_of(&BTreeMap::new(), &proven(), true), Exit::Findings);
+    }
 }
