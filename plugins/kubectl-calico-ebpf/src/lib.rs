@@ -11,7 +11,7 @@ use common::cli::{
 };
 use common::verbs::{Session, runs};
 
-use commands::{back, completion, enable, resume};
+use commands::{back, completion, enable, endpoint, preflight, resume};
 
 /// Takes a cluster to the eBPF data plane of Calico and back, proving its Services at every step
 ///
@@ -32,6 +32,10 @@ struct Ebpf {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
+    /// Judges whether the cluster and its nodes have what the eBPF data plane needs
+    Preflight(preflight::PreflightFlags),
+    /// Finds and tests where the API server is reached without Services
+    Endpoint(endpoint::EndpointFlags),
     /// Switches eBPF on, and with --disable-kube-proxy kube-proxy off, proving Services after each step
     Enable(enable::EnableFlags),
     /// Takes back what enable did, kube-proxy first, proving Services after each step
@@ -79,6 +83,8 @@ pub async fn start(matches: ArgMatches, invocation: Invocation) -> Result<Exit, 
 
 async fn dispatch(session: &Session, verb: Verb) -> Result<Exit, Failure> {
     match verb {
+        Verb::Preflight(flags) => Box::pin(preflight::run(session, &flags)).await,
+        Verb::Endpoint(flags) => Box::pin(endpoint::run(session, &flags)).await,
         Verb::Enable(flags) => Box::pin(enable::run(session, &flags)).await,
         Verb::Disable(flags) => Box::pin(back::disable(session, &flags)).await,
         Verb::Rollback(flags) => Box::pin(back::rollback(session, &flags)).await,

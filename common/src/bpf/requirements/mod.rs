@@ -24,6 +24,7 @@ use serde::Serialize;
 
 pub use versions::{CalicoVersion, Kernel};
 
+use super::load::Loaded;
 use super::{BpfFacts, Situation};
 use crate::snapshot::{Gap, Known};
 
@@ -135,6 +136,29 @@ pub fn judge(situation: &Situation<'_>) -> Vec<Judgement> {
     ALL.iter().flat_map(judged).collect()
 }
 
+/// What a kernel said to a program that does nothing: only tried when the user asks for it, so it is not one of [`ALL`].
+pub static LOAD: Requirement = Requirement {
+    id: "load-test",
+    title: "a kernel that takes a program and attaches it",
+    essential: true,
+    judge: |_, _| (),
+};
+
+/// Judges a load test.
+pub fn judge_load(subject: Subject, loaded: &Loaded) -> Judgement {
+    let (grade, reason, remedy) = match loaded {
+        Known::Known(Ok(())) => (Grade::Fine, "a program was loaded and attached".to_owned(), ""),
+        Known::Known(Err(said)) => (
+            Grade::Blocker,
+            format!("a program that does nothing was refused: {said}"),
+            "see the kernel's log; lockdown, SELinux or the kernel's options may forbid it",
+        ),
+        Known::Unknown(gap) => (Grade::Unknown(gap.clone()), gap.detail.clone(), ""),
+        Known::Absent => (Grade::Info, "it was not tried".to_owned(), ""),
+    };
+    Judgement { requirement: &LOAD, subject, grade, reason, remedy: remedy.to_owned() }
+}
+
 /// Judgements about these nodes and about the cluster.
 pub fn limited_to(judgements: Vec<Judgement>, nodes: &BTreeSet<String>) -> Vec<Judgement> {
     let is_kept = |it: &Judgement| match &it.subject {
@@ -210,6 +234,14 @@ impl Findings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_was_refused_blocks() {
+        let of = |loaded: &Loaded| judge_load(Subject::Node("n".into()), loaded);
+        assert!(of(&Known::Known(Err("denied".into()))).is_blocker());
+        assert_eq!(of(&Known::Known(Ok(()))).grade, Grade::Fine);
+        assert!(of(&fixtures::unknown()).is_missing(), "who asked for it wants to know");
+    }
 
     #[test]
     fn ids_are_unique_words() {

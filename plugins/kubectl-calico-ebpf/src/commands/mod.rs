@@ -3,7 +3,10 @@
 pub(crate) mod back;
 pub(crate) mod completion;
 pub(crate) mod enable;
+pub(crate) mod endpoint;
 mod endpoints;
 mod finish;
 mod ground;
+mod observe;
+pub(crate) mod preflight;
 pub(crate) mod resume;
