@@ -1,6 +1,7 @@
 //! The executor's view of a real cluster: guards and actions by the API, work on hosts through whoever reaches them,
 //! observations by the API, by the probe in the node's own calico-node pod, and from the host.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -12,12 +13,12 @@ use super::pods::{Farewell, Wish};
 use super::prove::prove;
 use super::{
     GuardFailure, ObserveError, Operations, PerformError, Performed, Prepared, Underway, backup,
-    ebpf, kubeconfig,
+    ebpf, kubeconfig, mirror,
 };
 use crate::cluster::{ApiError, Cluster, Unreachable, Write};
 use crate::plan::{
     Action, Condition, DEFAULT_PARALLEL, FileContent, Guard, HostOperation, ObjectRef, Observed,
-    Verdict, describe, judge,
+    PlanId, Verdict, describe, judge,
 };
 use crate::slim::Metadata;
 use crate::snapshot::{Gap, GapReason};
@@ -35,6 +36,8 @@ pub struct ClusterOperations<'a, H = NoHosts> {
     field_manager: String,
     /// How long the API server may be away before a step that needs it fails.
     patience: Duration,
+    /// Whether the journal is copied into the cluster.
+    is_mirrored: bool,
 }
 
 impl<'a> ClusterOperations<'a> {
@@ -48,7 +51,7 @@ impl<'a, H: Hosts> ClusterOperations<'a, H> {
     /// Operations on this cluster and on its hosts.
     pub fn with_hosts(cluster: &'a Cluster, hosts: &'a H) -> Self {
         let field_manager = "kubectl-calico".to_owned();
-        Self { cluster, hosts, field_manager, patience: Duration::ZERO }
+        Self { cluster, hosts, field_manager, patience: Duration::ZERO, is_mirrored: false }
     }
 
     /// The same, noted by the API server as written by this program: `kubectl-calico-purge`. A version behind a slash, as
@@ -63,6 +66,12 @@ impl<'a, H: Hosts> ClusterOperations<'a, H> {
     #[must_use]
     pub fn patient(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// The same, and the journal is copied into the cluster while it is not at its end.
+    #[must_use]
+    pub fn mirrored(self, is_mirrored: bool) -> Self {
+        Self { is_mirrored, ..self }
     }
 
     /// As [`Self::single`], again while nobody answers.
@@ -239,6 +248,16 @@ impl<H: Hosts> Operations for ClusterOperations<'_, H> {
                 }
                 answer => return answer,
             }
+        }
+    }
+
+    async fn mirror(&self, run: &PlanId, journal: &Path) {
+        if !self.is_mirrored {
+            return;
+        }
+        let write = Write::by(&self.field_manager);
+        if let Err(error) = mirror::write(self.cluster, run, journal, write).await {
+            tracing::warn!("the journal of run {run} is not in the cluster: {error}");
         }
     }
 

@@ -15,6 +15,7 @@ mod hosts;
 pub mod journal;
 mod kubeconfig;
 pub mod lease;
+pub mod mirror;
 mod node_hosts;
 mod observe;
 mod observe_pods;

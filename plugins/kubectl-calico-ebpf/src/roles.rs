@@ -96,7 +96,7 @@ pub(crate) fn enable() -> Vec<Value> {
         rule(&[""], &["pods"], &["create", "delete", "get", "list"]),
         rule(&[""], &["services"], &["create", "delete", "list"]),
         rule(&["discovery.k8s.io"], &["endpointslices"], &["create", "delete", "get", "list"]),
-        rule(&[""], &["configmaps"], &["create", "delete", "get", "patch"]),
+        rule(&[""], &["configmaps"], &["create", "delete", "get", "list", "patch"]),
         rule(&["apps"], &["daemonsets", "deployments"], &["get", "patch"]),
         rule(
             &["crd.projectcalico.org", "projectcalico.org"],

@@ -173,7 +173,7 @@ async fn apply(
     plan: &Plan,
 ) -> Result<Exit, Failure> {
     let pods = flags.pods.open(session, cluster, plan.id.clone(), Op::Repair, "enable").await;
-    let manner = Manner { take_back: !flags.no_rollback, patience: PATIENCE };
+    let manner = Manner { take_back: !flags.no_rollback, patience: PATIENCE, mirrored: true };
     let ended = change::apply_so(session, cluster, &pods, plan, flags.change.yes, manner).await?;
     match ended {
         Some(ended) => finish::ended(session, plan, ended),
