@@ -3,7 +3,9 @@
 //! Everything here is pure: `collect` and `execute` look, this decides. `kubectl calico-ebpf` and doctor share it.
 
 mod facts;
+pub mod kube_proxy;
 mod situation;
+pub mod status;
 
 pub use facts::{
     BpfFacts, DataLink, Endpoint, KubeProxyRules, Mount, NatFrontend, NodeDataPlane, Protocol,

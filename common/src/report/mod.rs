@@ -4,6 +4,7 @@ mod catalogue;
 mod differences;
 mod document;
 mod download;
+mod ebpf_status;
 mod escape;
 mod layout;
 mod leftovers;
@@ -21,6 +22,10 @@ pub use catalogue::{CatalogueEntry, catalogue, table};
 pub use differences::differences;
 pub use document::{json, yaml};
 pub use download::{DownloadReport, DownloadedFile};
+pub use ebpf_status::{
+    EbpfStatusReport, EndpointReport, InvariantReport, KubeProxyReport, KubeProxySummary,
+    NodeReport, WantedReport, ebpf_status_text, kube_proxy_text, way_text,
+};
 pub use escape::escape;
 pub use layout::{TextOptions, number};
 pub use leftovers::{LeftoversReport, NodeLeftovers, leftovers};

@@ -1,6 +1,8 @@
 //! What each verb asks of the API server: the roles that `--print-rbac` prints.
 
-use common::verbs::rbac::{check, exec, installation, kube_system, lease_of_ours, node_pods, rule};
+use common::verbs::rbac::{
+    check, exec, installation, kube_system, lease_of_ours, node_pods, our_lease, rule,
+};
 use serde_json::Value;
 
 /// What looking at the data plane of a cluster takes.
@@ -24,6 +26,14 @@ fn looking() -> Vec<Value> {
         ),
     ];
     rules.extend(installation());
+    rules
+}
+
+/// `status` and `kube-proxy status`: nothing is changed.
+pub(crate) fn status() -> Vec<Value> {
+    let mut rules = looking();
+    // Whether a run is changing the cluster.
+    rules.push(our_lease(&["get"]));
     rules
 }
 

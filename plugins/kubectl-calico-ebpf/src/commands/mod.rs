@@ -6,4 +6,6 @@ pub(crate) mod enable;
 mod endpoints;
 mod finish;
 mod ground;
+pub(crate) mod kube_proxy;
 pub(crate) mod resume;
+pub(crate) mod status;
