@@ -85,7 +85,9 @@ fn look_alikes_are_seeded_and_go() -> Result<(), Error> {
 
 /// What others make as well and keep: directories of libcni, whose results for `lo` come and go with any pod, and the mount that
 /// `ip netns` makes once.
-const STAYS: [&str; 4] = [
+const STAYS: [&str; 6] = [
+    "files + /var/lib/cni d",
+    "files + /var/lib/cni/results d",
     "files + /var/lib/cni/cache d",
     "files + /var/lib/cni/cache/results d",
     "mounts + /netns /run/netns tmpfs",

@@ -5,7 +5,9 @@
     reason = "a test that cannot go on is to end with the place where it could not"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tests::testbed::{
@@ -61,7 +63,7 @@ fn stopping_leaves_nothing_and_the_count_would_see_it() {
     let options = Options { workers: 1, cni: Cni::Calico };
     let testbed = Testbed::start(&own.0, options, Progress::on_stderr()).unwrap();
     let during = Inventory::take(&own.0).unwrap();
-    // 4 of the control plane, 3 services, and containers with their shims.
+    // 4 of the control plane, 2 services, and containers with their shims.
     assert!(during.processes.len() >= 10, "{during:?}");
     for (what, count) in [
         ("mounts", during.mounts.len()),
@@ -72,10 +74,24 @@ fn stopping_leaves_nothing_and_the_count_would_see_it() {
     ] {
         assert!(count > 0, "a running testbed has {what}, but none were counted");
     }
+    testbed.tell_felix(r#"{"bpfEnabled": true}"#).unwrap();
+    let node = testbed.node("node1").unwrap();
+    let bpf = wait_until("programs and maps are there", Duration::from_secs(30), || {
+        let ids = node.script(BPF, &[]).map_err(|error| error.to_string())?;
+        if ids.contains("prog ") && ids.contains("map ") { Ok(ids) } else { Err(ids) }
+    });
+    let (bpf, rootfs) = (bpf.unwrap(), testbed.artefacts().rootfs.clone());
     let error = Testbed::stop(&own.0, false, Progress::silent()).unwrap_err().to_string();
     assert!(error.contains("in use"), "{error}");
     drop(testbed);
+    assert!(bpf_objects(&rootfs).intersection(&lines(&bpf)).count() > 2, "{bpf}");
     Testbed::stop(&own.0, false, Progress::on_stderr()).unwrap();
+    // The kernel lets go of them some time after the last network namespace and mount that held them.
+    wait_until("the kernel forgets programs and maps", Duration::from_secs(20), || {
+        let left: Vec<_> = bpf_objects(&rootfs).intersection(&lines(&bpf)).cloned().collect();
+        if left.is_empty() { Ok(()) } else { Err(left.join(", ")) }
+    })
+    .unwrap();
 
     let after = Inventory::take(&own.0).unwrap();
     assert_eq!(after.leftovers(), none);
@@ -85,6 +101,28 @@ fn stopping_leaves_nothing_and_the_count_would_see_it() {
     }
     assert_eq!(during.processes.iter().filter(|process| process.runs()).count(), 0);
     assert!(!own.0.run().exists());
+}
+
+/// The BPF programs at a node's devices, and the maps that it has pinned, by the numbers that the kernel gave them.
+const BPF: &str = r#"bpftool net show | sed -n 's/.* cali_.* id \([0-9]*\)$/prog \1/p'
+for pin in /sys/fs/bpf/tc/globals/*; do bpftool map show pinned "$pin" | sed -n '1s/^\([0-9]*\): .*/map \1/p'; done"#;
+
+/// All programs and maps of the kernel, whosever they are.
+fn bpf_objects(rootfs: &Path) -> BTreeSet<String> {
+    ["prog", "map"]
+        .iter()
+        .flat_map(|kind| {
+            let show = ["/usr/sbin/bpftool", kind, "show"];
+            let shown = Command::new("chroot").arg(rootfs).args(show).output().unwrap();
+            let shown = String::from_utf8(shown.stdout).unwrap();
+            let ids = shown.lines().filter_map(|line| line.split_once(": "));
+            ids.map(|(id, _)| format!("{kind} {id}")).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn lines(text: &str) -> BTreeSet<String> {
+    text.lines().map(str::to_owned).collect()
 }
 
 /// The control of the test above: one leftover of each kind is put there, and each is counted; then all of them go.

@@ -1,12 +1,12 @@
 //! Builds what a testbed is made of, once: each artefact lies in the cache under a hash of all that goes into it.
 
-use super::calico_image;
 use super::command::{Invocation, run};
 use super::error::{Error, FileContext};
 use super::image::{Archive, Layer};
 use super::layout::{Layout, sources};
 use super::lock::FileLock;
 use super::progress::Progress;
+use super::{calico_image, proxy};
 use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,8 +50,13 @@ impl Artefacts {
             include_str!("image.rs"),
             include_str!("calico_image.rs"),
             include_str!("artefacts.rs"),
+            include_str!("bpf_object.rs"),
+            include_str!("proxy.rs"),
+            proxy::ENTRY,
         ];
-        let images = hash(&[&rootfs, &standin, recipe[0], recipe[1], recipe[2]]);
+        let mut parts = vec![rootfs.as_str(), standin.as_str()];
+        parts.extend(recipe);
+        let images = hash(&parts);
         let place = |kind: &str, key: &str| layout.cache().join(format!("{kind}-{key}"));
         let programs = place("kube", &kube);
         Ok(Self {
@@ -104,9 +109,12 @@ impl Artefacts {
         calico_image::busybox(&self.rootfs, &mut busybox)?;
         let mut calico = Layer::default();
         calico_image::calico(&self.rootfs, &self.standins, &mut calico)?;
+        let mut proxy = Layer::default();
+        proxy::image(&self.rootfs, &mut proxy)?;
         let images = [
             ("pause.tar", "registry.k8s.io/pause:3.10", &pause, "/pause"),
             ("busybox.tar", "docker.io/library/busybox:1.36", &busybox, "sh"),
+            ("kube-proxy.tar", proxy::IMAGE, &proxy, "/usr/local/bin/kube-proxy"),
             ("calico-node.tar", "docker.io/calico/node:v3.28.4", &calico, "/bin/calico-node"),
             ("calico-cni.tar", "docker.io/calico/cni:v3.28.4", &calico, "/bin/calico-node"),
         ];

@@ -2,6 +2,7 @@
 //!
 //! The stand-in has the tools that the real calico/node image has, and none of those it lacks. What works in it works there.
 
+use super::bpf_object;
 use super::command::Invocation;
 use super::error::{Error, FileContext};
 use super::image::Layer;
@@ -11,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 /// What a script in the image may use: bash, most of the GNU coreutils, grep, sed, find, and the network tools.
-const TOOLS: [&str; 62] = [
+const TOOLS: [&str; 63] = [
     "bash",
     "[",
     "base64",
@@ -74,6 +75,7 @@ const TOOLS: [&str; 62] = [
     "iptables-legacy",
     "iptables-nft",
     "xtables-nft-multi",
+    "bpftool",
 ];
 
 /// Tools that the real calico/node image lacks, so that ours must as well.
@@ -97,39 +99,64 @@ pub const FORBIDDEN: [&str; 17] = [
     "busybox",
 ];
 
+/// What the stand-in itself runs and the real image has no file of: it lies where no `PATH` leads.
+const PRIVATE: [&str; 1] = ["nft"];
+/// The folder of such programs.
+const PRIVATE_FOLDER: &str = "usr/lib/testbed";
+/// The object with the program that the stand-in attaches, in the folder of the real ones.
+const OBJECT: &str = "usr/lib/calico/bpf/cali_tc_preamble.o";
+/// Its name, of which the kernel keeps 15 bytes.
+const PROGRAM: &str = "cali_tc_preamble";
+
 /// The stand-in for calico/node and calico/cni.
 pub(crate) fn calico(rootfs: &Path, standins: &Path, layer: &mut Layer) -> Result<(), Error> {
+    with_tools(rootfs, &TOOLS, &PRIVATE, layer)?;
+    layer.link("var/run", "/run");
+    // /bin is a link to /usr/bin in the tree that the tools come from.
+    layer.file("usr/bin/calico-node", &standins.join("calico-node"), 0o755)?;
+    for plugin in ["calico", "calico-ipam"] {
+        layer.file(format!("opt/cni/bin/{plugin}"), &standins.join("calico"), 0o755)?;
+    }
+    // It lets every packet go on to what comes after it (TC_ACT_OK).
+    layer.bytes(OBJECT, bpf_object::returning(PROGRAM, 0));
+    Ok(())
+}
+
+/// A small tree with tools of the nodes' root file system, and all that they load. The private ones lie in a folder of their own.
+pub(crate) fn with_tools(
+    rootfs: &Path,
+    tools: &[&str],
+    private: &[&str],
+    layer: &mut Layer,
+) -> Result<(), Error> {
     let mut copier = Copier { rootfs, layer };
     for folder in ["bin", "sbin", "lib", "lib64"] {
         copier.merged_folder(folder);
     }
     let mut programs = BTreeSet::new();
-    for tool in TOOLS {
-        let found = ["usr/bin", "usr/sbin"]
-            .iter()
-            .map(|folder| Path::new(folder).join(tool))
-            .find(|path| copier.exists(path));
-        let path = found
-            .ok_or_else(|| Error::Missing(format!("the nodes' root file system has no {tool}")))?;
-        programs.insert(copier.copy(&path)?);
+    for tool in tools {
+        programs.insert(copier.copy(&copier.find(tool)?)?);
+    }
+    for tool in private {
+        let path = copier.find(tool)?;
+        copier.layer.file(
+            Path::new(PRIVATE_FOLDER).join(tool),
+            &copier.rootfs.join(&path),
+            0o755,
+        )?;
+        programs.insert(path);
     }
     programs.extend(copier.extensions()?);
     for library in libraries(rootfs, &programs)? {
         copier.copy(&library)?;
     }
-    copier.layer.link("usr/bin/sh", "bash");
-    copier.layer.text("etc/passwd", "root:x:0:0:root:/root:/bin/bash\n");
-    copier.layer.text("etc/group", "root:x:0:\n");
+    layer.link("usr/bin/sh", "bash");
+    layer.text("etc/passwd", "root:x:0:0:root:/root:/bin/bash\n");
+    layer.text("etc/group", "root:x:0:\n");
     for folder in ["root", "proc", "sys", "dev", "run", "var/lib", "var/log", "host"] {
-        copier.layer.folder(folder, 0o755);
+        layer.folder(folder, 0o755);
     }
-    copier.layer.folder("tmp", 0o1777);
-    copier.layer.link("var/run", "/run");
-    // /bin is a link to /usr/bin in the tree that the tools come from.
-    copier.layer.file("usr/bin/calico-node", &standins.join("calico-node"), 0o755)?;
-    for plugin in ["calico", "calico-ipam"] {
-        copier.layer.file(format!("opt/cni/bin/{plugin}"), &standins.join("calico"), 0o755)?;
-    }
+    layer.folder("tmp", 0o1777);
     Ok(())
 }
 
@@ -158,6 +185,15 @@ struct Copier<'a> {
 impl Copier<'_> {
     fn exists(&self, path: &Path) -> bool {
         fs::symlink_metadata(self.rootfs.join(path)).is_ok()
+    }
+
+    /// Where the tree has this program.
+    fn find(&self, tool: &str) -> Result<PathBuf, Error> {
+        ["usr/bin", "usr/sbin"]
+            .iter()
+            .map(|folder| Path::new(folder).join(tool))
+            .find(|path| self.exists(path))
+            .ok_or_else(|| Error::Missing(format!("the nodes' root file system has no {tool}")))
     }
 
     /// Copies one of the links /bin → usr/bin and so on.

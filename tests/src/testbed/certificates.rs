@@ -61,7 +61,6 @@ pub(crate) fn make_certificates(layout: &Layout, nodes: &[String]) -> Result<(),
             "system:kube-controller-manager",
         ),
         client("scheduler", "system:kube-scheduler", "system:kube-scheduler"),
-        client("kube-proxy", "system:node-proxier", "system:kube-proxy"),
         Request {
             authority: "front-proxy-ca",
             ..client("front-proxy", "testbed", "front-proxy-client")

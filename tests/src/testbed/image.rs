@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Entry {
     File { source: PathBuf, mode: u32 },
-    Text(String),
+    Bytes { content: Vec<u8>, mode: u32 },
     Link(PathBuf),
     Folder { mode: u32 },
 }
@@ -36,7 +36,18 @@ impl Layer {
 
     /// Adds a small readable file.
     pub(crate) fn text(&mut self, path: impl AsRef<Path>, content: &str) {
-        self.put(path.as_ref(), Entry::Text(content.to_owned()));
+        self.bytes(path, content.as_bytes().to_vec());
+    }
+
+    /// Adds a readable file that is no text.
+    pub(crate) fn bytes(&mut self, path: impl AsRef<Path>, content: Vec<u8>) {
+        self.put(path.as_ref(), Entry::Bytes { content, mode: 0o644 });
+    }
+
+    /// Adds a script.
+    pub(crate) fn program(&mut self, path: impl AsRef<Path>, script: &str) {
+        let content = script.as_bytes().to_vec();
+        self.put(path.as_ref(), Entry::Bytes { content, mode: 0o755 });
     }
 
     /// Adds a symbolic link.
@@ -92,10 +103,10 @@ fn append<W: std::io::Write>(
         Entry::Link(target) => {
             archive.append_link(&mut header(tar::EntryType::Symlink, 0o777, 0), path, target)
         }
-        Entry::Text(content) => archive.append_data(
-            &mut header(tar::EntryType::Regular, 0o644, content.len() as u64),
+        Entry::Bytes { content, mode } => archive.append_data(
+            &mut header(tar::EntryType::Regular, *mode, content.len() as u64),
             path,
-            content.as_bytes(),
+            content.as_slice(),
         ),
         Entry::File { source, mode } => {
             let file = fs::File::open(source)?;

@@ -16,6 +16,10 @@ pub(crate) const SERVICE_CIDR: &str = "10.96.0.0/16";
 /// The ClusterIP of the Service `kubernetes`.
 pub(crate) const SERVICE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 
+/// The API server's address and the pod addresses that manifests name: those of testbed 0.
+const FIRST_SERVER: &str = "https://10.99.0.1:6443";
+const FIRST_POD_CIDR: &str = "10.200.0.0/16";
+
 /// Where one testbed keeps its things and what it calls them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -156,6 +160,11 @@ impl Layout {
     /// Where the API server is reached from the machine and from the nodes.
     pub fn server(&self) -> String {
         format!("https://{}:6443", self.gateway())
+    }
+
+    /// A manifest of testbed 0 with this testbed's own addresses: of the API server and of pods.
+    pub(crate) fn localize(&self, manifest: &str) -> String {
+        manifest.replace(FIRST_SERVER, &self.server()).replace(FIRST_POD_CIDR, &self.pod_cidr())
     }
 
     /// The ports of etcd on the loopback address: for clients and for peers.

@@ -5,7 +5,7 @@ use super::command::Invocation;
 use super::control_plane::{self, ControlPlane};
 use super::error::{Error, FileContext};
 use super::kubeconfig::write_private;
-use super::layout::{Layout, node_names, sources};
+use super::layout::{Layout, SERVICE_ADDRESS, node_names, sources};
 use super::node::Node;
 use super::process;
 use super::progress::Progress;
@@ -21,14 +21,11 @@ use std::time::Duration;
 /// How long nodes may take to register, and how long to get Ready after that. Usually 3 s and 10 s.
 const NODES_LIMIT: Duration = Duration::from_secs(120);
 
-/// The pod addresses that the manifest names: those of testbed 0.
-const FIRST_POD_CIDR: &str = "10.200.0.0/16";
-
 /// What a running testbed was started with. Written last: a testbed without it is half started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Running {
     pub(crate) artefacts: String,
-    pub(crate) manifests: [String; 2],
+    pub(crate) manifests: [String; 3],
     pub(crate) options: Options,
 }
 
@@ -59,13 +56,17 @@ impl Running {
     }
 }
 
-/// The definitions of Calico's kinds, and the stand-in that uses them. A testbed's pod addresses depend on its number.
-fn manifests(layout: &Layout) -> Result<[String; 2], Error> {
+/// kube-proxy, the definitions of Calico's kinds, and the stand-in that uses them.
+fn manifests(layout: &Layout) -> Result<[String; 3], Error> {
     let read = |name: &str| {
-        let path = sources().join("standin").join(name);
-        fs::read_to_string(&path).file("read", &path)
+        let path = sources().join(name);
+        fs::read_to_string(&path).file("read", &path).map(|text| layout.localize(&text))
     };
-    Ok([read("crds.yaml")?, read("calico.yaml")?.replace(FIRST_POD_CIDR, &layout.pod_cidr())])
+    Ok([
+        read("kube-proxy/kube-proxy.yaml")?,
+        read("standin/crds.yaml")?,
+        read("standin/calico.yaml")?,
+    ])
 }
 
 /// Starts everything and waits until all nodes are Ready, and calico-node on each.
@@ -93,12 +94,18 @@ pub(crate) fn up(
         nodes.iter().try_for_each(|node| node.start(artefacts))?;
         control_plane.start()
     })?;
-    if options.cni == Cni::Calico {
-        progress.phase("Calico's stand-in is applied", || apply_manifests(&control_plane))?;
-    }
+    let [proxy, definitions, _] = manifests(layout)?;
+    progress.phase("kube-proxy and definitions are applied", || {
+        apply(&control_plane, "kube-proxy's manifest is applied", &proxy)?;
+        apply(&control_plane, "Calico's definitions are applied", &definitions)
+    })?;
     progress.phase("nodes register", || {
         nodes.iter().try_for_each(|node| route_to_pods(&control_plane, node))
     })?;
+    progress.phase("kube-proxy serves", || nodes.iter().try_for_each(wait_served))?;
+    if options.cni == Cni::Calico {
+        progress.phase("Calico's stand-in is applied", || apply_manifests(&control_plane))?;
+    }
     match options.cni {
         Cni::None => progress.line("testbed: no CNI was asked for: nodes stay NotReady"),
         Cni::Calico => progress
@@ -108,6 +115,20 @@ pub(crate) fn up(
         |error| Error::Odd { what: "the testbed's state".to_owned(), why: error.to_string() },
     )?;
     write_private(&running_file(layout), text.as_bytes())
+}
+
+/// Waits until kube-proxy has programmed the API server's ClusterIP. calico-node begins with it, and a connection that begins
+/// before that is never translated: it would be given up after half a minute.
+fn wait_served(node: &Node) -> Result<(), Error> {
+    let script = r#"iptables-save -t nat | grep -q -- "-A KUBE-SERVICES -d $1/32 ""#;
+    let what = format!("kube-proxy serves {SERVICE_ADDRESS} on {}", node.name());
+    wait_until(&what, NODES_LIMIT, || {
+        match node.run(&["/bin/sh", "-c", script, "sh", &SERVICE_ADDRESS.to_string()]) {
+            Ok(output) if output.is_success() => Ok(()),
+            Ok(output) => Err(output.stderr),
+            Err(error) => Err(error.to_string()),
+        }
+    })
 }
 
 /// Waits for the node's object and its pod addresses, and makes the pods reachable from the machine.
@@ -122,17 +143,25 @@ fn route_to_pods(control_plane: &ControlPlane<'_>, node: &Node) -> Result<(), Er
     network::route_to_pods(control_plane.layout, node.name(), &cidr)
 }
 
-/// Applies the manifests until all of them is there: objects of a kind come to grief while its definition is not yet served.
+/// Applies kube-proxy's manifest, and with it gives its DaemonSet back what it had.
+pub(crate) fn apply_kube_proxy(control_plane: &ControlPlane<'_>) -> Result<(), Error> {
+    let [proxy, ..] = manifests(control_plane.layout)?;
+    apply(control_plane, "kube-proxy's manifest is applied", &proxy)
+}
+
+/// Applies Calico's manifests until all of them is there: objects of a kind come to grief while its definition is not yet served.
 pub(crate) fn apply_manifests(control_plane: &ControlPlane<'_>) -> Result<(), Error> {
-    for manifest in manifests(control_plane.layout)? {
-        wait_until("Calico's manifest is applied", NODES_LIMIT, || {
-            let apply = control_plane
-                .kubectl_invocation(&["apply", "--filename=-"])
-                .input(manifest.as_str());
-            apply.check().map_err(|error| error.to_string())
-        })?;
-    }
-    Ok(())
+    let [_, definitions, calico] = manifests(control_plane.layout)?;
+    [definitions, calico]
+        .iter()
+        .try_for_each(|manifest| apply(control_plane, "Calico's manifest is applied", manifest))
+}
+
+fn apply(control_plane: &ControlPlane<'_>, what: &str, manifest: &str) -> Result<(), Error> {
+    wait_until(what, NODES_LIMIT, || {
+        let apply = control_plane.kubectl_invocation(&["apply", "--filename=-"]).input(manifest);
+        apply.check().map(drop).map_err(|error| error.to_string())
+    })
 }
 
 /// Waits until all nodes are Ready, and an up-to-date calico-node on each.

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// What kubectl is asked for, with the file its answer goes to.
-const QUESTIONS: [(&str, &[&str]); 5] = [
+const QUESTIONS: [(&str, &[&str]); 6] = [
     ("nodes.txt", &["get", "nodes", "--output=wide"]),
     ("pods.txt", &["get", "pods", "--all-namespaces", "--output=wide"]),
     ("events.txt", &["get", "events", "--all-namespaces", "--sort-by=.metadata.creationTimestamp"]),
@@ -18,6 +18,16 @@ const QUESTIONS: [(&str, &[&str]); 5] = [
             "logs",
             "--selector=k8s-app=calico-node",
             "--all-containers",
+            "--prefix",
+            "--tail=-1",
+        ],
+    ),
+    (
+        "kube-proxy.log",
+        &[
+            "--namespace=kube-system",
+            "logs",
+            "--selector=k8s-app=kube-proxy",
             "--prefix",
             "--tail=-1",
         ],

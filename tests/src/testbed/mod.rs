@@ -1,7 +1,7 @@
 //! A real Kubernetes on one Linux machine, without a container engine.
 //!
 //! etcd, API server, controller manager and scheduler are processes of the machine; every node has its own network, mount,
-//! PID, UTS, IPC and cgroup namespaces, its own root file system, and in it containerd, kubelet and kube-proxy. All of that is
+//! PID, UTS, IPC and cgroup namespaces, its own root file system, and in it containerd and kubelet, and kube-proxy as a DaemonSet. All of that is
 //! real. Calico's own programs on the nodes are stand-ins (tests/testbed/standin). See tests/testbed/README.md.
 //!
 //! # In a test
@@ -30,11 +30,14 @@
 //!   [`Testbed::orphan_sandboxes`], [`Testbed::make_unready`], [`Testbed::stop_service`]. Of the cluster:
 //!   [`Testbed::delete_cluster_information`], [`Testbed::stop_api_server`], [`Testbed::stop_controllers`], [`Testbed::restrict_pods`], and
 //!   [`Testbed::recreate_service_account`], [`Testbed::renew`]; after the last two, [`Testbed::heal_credentials`].
+//! - eBPF: [`Testbed::tell_felix`] turns it on and off, [`Testbed::wait_bpf`] waits for it, [`OLD_KERNEL`] and [`BPF_DIRTY`] keep it
+//!   from a node. [`Testbed::restore_kube_proxy`] gives kube-proxy's DaemonSet back what it had.
 //! - A node that Calico has left: [`Testbed::abandon`], then [`Abandoned::seed`] (everything that Calico leaves) or
 //!   [`Abandoned::seed_look_alikes`] (what only looks like it). [`Dump::of`] writes a node down, to compare.
 //! - Wait with [`wait_until`], on a condition, with a limit.
 
 mod artefacts;
+mod bpf;
 pub mod bpf_object;
 mod calico_image;
 mod certificates;
@@ -58,6 +61,7 @@ mod node_files;
 mod precondition;
 mod process;
 mod progress;
+mod proxy;
 mod repair;
 mod residues;
 mod seat;
@@ -66,6 +70,7 @@ mod token;
 mod wait;
 
 pub use artefacts::Artefacts;
+pub use bpf::{BPF_DIRTY, OLD_KERNEL};
 pub use calico_image::FORBIDDEN;
 pub use command::{Invocation, Output};
 pub use dump::Dump;

@@ -21,14 +21,17 @@ const READ: &str = r#"[ -e "$1" ] || exit 44; exec /usr/bin/base64 -w0 "$1""#;
 /// Writes a file beside its place and renames it: containerd's watcher of net.d notices that, and readers never see half a file.
 const WRITE: &str = r#"umask 077; /usr/bin/cat >"$1.testbed" && /usr/bin/chmod "$2" "$1.testbed" && /usr/bin/mv "$1.testbed" "$1""#;
 
-/// A program that a node keeps running.
+/// How long a service may take to come or to end. A pod that its DaemonSet makes anew takes longest.
+const SERVICE_LIMIT: Duration = Duration::from_secs(40);
+
+/// A program that a node keeps running: services of the host, and one that a pod has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Service {
     /// The kubelet.
     Kubelet,
     /// containerd.
     Containerd,
-    /// kube-proxy.
+    /// kube-proxy: a pod of the host's network, whose program is held back as a service is.
     KubeProxy,
 }
 
@@ -247,13 +250,17 @@ impl Node {
 
     /// Whether a service runs.
     pub fn service_runs(&self, service: Service) -> Result<bool, Error> {
-        let script = r#"read -r pid <"/run/testbed/$1.pid" && kill -0 "$pid""#;
+        let script = match service {
+            // The number that a process has in its container says nothing here; what it was started as does.
+            Service::KubeProxy => r#"/usr/bin/pgrep -f "^/opt/testbed/bin/kubebox $1 " >/dev/null"#,
+            _ => r#"read -r pid <"/run/testbed/$1.pid" && kill -0 "$pid""#,
+        };
         Ok(self.run(&["/bin/sh", "-c", script, "sh", service.name()])?.is_success())
     }
 
     /// Ends a service and keeps it from coming back until [`Node::start_service`].
     pub fn stop_service(&self, service: Service) -> Result<(), Error> {
-        let script = r#"touch "/run/testbed/$1.stop"; read -r pid <"/run/testbed/$1.pid" && kill "$pid"; exit 0"#;
+        let script = r#"touch "/run/testbed/$1.stop"; { read -r pid <"/run/testbed/$1.pid" && kill "$pid"; } 2>/dev/null; exit 0"#;
         self.script(script, &[service.name()])?;
         self.wait_service(service, false)
     }
@@ -273,7 +280,7 @@ impl Node {
     fn wait_service(&self, service: Service, wanted: bool) -> Result<(), Error> {
         let what =
             format!("{} of {} {}", service.name(), self.name, if wanted { "runs" } else { "ends" });
-        wait_until(&what, Duration::from_secs(20), || match self.service_runs(service) {
+        wait_until(&what, SERVICE_LIMIT, || match self.service_runs(service) {
             Ok(runs) if runs == wanted => Ok(()),
             Ok(runs) => Err(format!("runs: {runs}")),
             Err(error) => Err(error.to_string()),

@@ -12,7 +12,7 @@ use std::path::Path;
 /// A file of a node: absolute path on the node and content.
 pub(crate) type NodeFile = (String, String);
 
-/// What depends on the cluster's CA: a new CA means to write these anew and restart kubelet and kube-proxy.
+/// What depends on the cluster's CA: a new CA means to write these anew and restart the kubelet.
 pub(crate) fn credentials(layout: &Layout, node: &str) -> Result<Vec<NodeFile>, Error> {
     let pki = |file: &str| {
         let path = layout.pki().join(file);
@@ -24,7 +24,6 @@ pub(crate) fn credentials(layout: &Layout, node: &str) -> Result<Vec<NodeFile>, 
         (etc("kubelet.crt"), pki(&format!("{node}.crt"))?),
         (etc("kubelet.key"), pki(&format!("{node}.key"))?),
         (etc("kubelet.conf"), kubeconfig::render(layout, node)?),
-        (etc("kube-proxy.conf"), kubeconfig::render(layout, "kube-proxy")?),
     ])
 }
 
@@ -85,7 +84,6 @@ fn settings(layout: &Layout, node: &str) -> Result<Vec<NodeFile>, Error> {
         file("/etc/resolv.conf", format!("nameserver {}\n", layout.gateway())),
         file("/etc/kubernetes/node-ip", format!("{address}\n")),
         file("/etc/kubernetes/kubelet.yaml", KUBELET.to_owned()),
-        file("/etc/kubernetes/kube-proxy.yaml", kube_proxy(layout, node)),
         file("/etc/containerd/config.toml", CONTAINERD.to_owned()),
         file("/etc/crictl.yaml", CRICTL.to_owned()),
     ])
@@ -113,16 +111,6 @@ nodeStatusUpdateFrequency: 5s
 syncFrequency: 10s
 volumeStatsAggPeriod: -1s
 "#;
-
-fn kube_proxy(layout: &Layout, node: &str) -> String {
-    format!(
-        "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n\
-         clientConnection: {{kubeconfig: /etc/kubernetes/kube-proxy.conf}}\nhostnameOverride: {node}\n\
-         mode: iptables\nclusterCIDR: {}\n\
-         conntrack: {{maxPerCore: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}}\n",
-        layout.pod_cidr()
-    )
-}
 
 /// As an administrator writes it.
 const CRICTL: &str = "runtime-endpoint: unix:///run/containerd/containerd.sock\n";

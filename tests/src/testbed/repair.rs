@@ -1,6 +1,7 @@
 //! Brings a node back to how `up` made it, whatever a test did to it and did not undo.
 
 use super::Testbed;
+use super::bpf::{BPF_DIRTY, OLD_KERNEL};
 use super::error::Error;
 use super::faults::{
     ASIDE, CALICO_IMAGES, FOREIGN_BRIDGE, FOREIGN_CONFLIST, HIDDEN, STUCK, UNREADY, import_images,
@@ -15,19 +16,24 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// Removes what other faults, and a doctor that was killed, leave on a node.
 const LEFTOVERS: &str = r#"rm -f "$1" /etc/cni/net.d/*kubectl-calico-* /opt/cni/bin/*kubectl-calico-*
 [ ! -e "/sys/class/net/$2" ] || /usr/sbin/ip link delete "$2"
-rm -rf "$3""#;
+rm -rf "$3"
+rm -f "$4" "$5""#;
 
 impl Testbed {
     /// Makes sure that a node works: services run, Calico's files are in place and accepted, the Node is Ready. Quick if it does.
     pub fn repair_node(&self, node: &Node) -> Result<(), Error> {
         for service in Service::ALL {
             if !node.service_runs(service)? {
+                if service == Service::KubeProxy {
+                    self.restore_kube_proxy()?;
+                }
                 node.start_service(service)?;
             }
         }
         self.end_abandonment(node)?;
         node.remove(UNREADY)?;
-        node.script(LEFTOVERS, &[FOREIGN_CONFLIST, FOREIGN_BRIDGE, STUCK])?;
+        let leftovers = [FOREIGN_CONFLIST, FOREIGN_BRIDGE, STUCK, OLD_KERNEL, BPF_DIRTY];
+        node.script(LEFTOVERS, &leftovers)?;
         let mut touched = !has_calico_images(node)?;
         if touched {
             import_images(node)?;
@@ -43,6 +49,7 @@ impl Testbed {
         if touched || !has_good_credentials(node)? {
             self.restart_calico_node(node)?;
         }
+        self.end_bpf(node)?;
         self.wait_node_ready(node)
     }
 

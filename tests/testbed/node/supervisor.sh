@@ -1,7 +1,8 @@
 #!/bin/bash
 # node-supervisor NODE
-# Process 1 of a node. There is no systemd in a node; this keeps containerd, kubelet and kube-proxy running.
+# Process 1 of a node. There is no systemd in a node; this keeps containerd and the kubelet running.
 # A service SERVICE is held back while /run/testbed/SERVICE.stop exists; /run/testbed/SERVICE.pid holds its process.
+# kube-proxy is a pod (../kube-proxy), which heeds its file there as well.
 node=$1
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/testbed/bin
 
@@ -33,7 +34,6 @@ for archive in /opt/testbed/images/*.tar; do
 done
 keep kubelet kubebox kubelet --config /etc/kubernetes/kubelet.yaml --kubeconfig /etc/kubernetes/kubelet.conf \
   --hostname-override "$node" --node-ip "$(cat /etc/kubernetes/node-ip)" --v=2 &
-keep kube-proxy kubebox kube-proxy --config /etc/kubernetes/kube-proxy.yaml &
 
 trap 'exit 0' TERM
 while :; do

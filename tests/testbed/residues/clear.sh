@@ -6,7 +6,7 @@ for mount in /run/calico/cgroup /run/calico/bpffs; do
   ! grep -q " $mount " /proc/mounts || umount "$mount"
 done
 keep=$(ip -o link show type veth | sed -n "/link-netns cni-/{/-0000-4000-8000-/!s/^[0-9]*: \([^@]*\)@.*/\1/p}")
-tc qdisc del dev eth0 clsact 2>/dev/null
+for name in eth0 $keep; do tc qdisc del dev "$name" clsact 2>/dev/null; done
 ip link set dev eth0 xdpgeneric off
 for name in $(ls /sys/class/net); do
   case $name in

@@ -99,13 +99,14 @@ impl Testbed {
         Ok(fault)
     }
 
-    /// Undoes what a killed test could not: definitions are there, namespaces take any pod, and no doctor that died has left
+    /// Undoes what a killed test could not: definitions are there, Felix has its settings, namespaces take any pod, and no doctor that died has left
     /// pods or a Lease.
     pub(crate) fn repair_cluster(&self) -> Result<(), Error> {
         let wanted = ["get", "customresourcedefinition", CLUSTER_INFORMATION, "--output=name"];
         if !self.kubectl_output(&wanted)?.is_success() {
             lifecycle::apply_manifests(&self.control_plane())?;
         }
+        self.restore_felix()?;
         let ours = "--selector=app.kubernetes.io/managed-by=kubectl-calico";
         let delete =
             ["delete", "pods,leases", "--namespace=kube-system", ours, "--ignore-not-found"];

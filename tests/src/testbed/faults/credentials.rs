@@ -68,8 +68,8 @@ impl Testbed {
         token::sign(self.layout(), claims)
     }
 
-    /// Re-initialises the control plane on the same etcd. Kubelets, kube-proxies and the administrator's kubeconfig follow a
-    /// new CA and restart; Calico's pods do not, as in the field. [`Testbed::heal_credentials`] puts the rest right.
+    /// Re-initialises the control plane on the same etcd. Kubelets and the administrator's kubeconfig follow a new CA,
+    /// and kube-proxy's pods are made anew; Calico's pods are not, as in the field. [`Testbed::heal_credentials`] puts the rest right.
     pub fn renew(&self, renewal: Renewal, _lock: &ClusterLock) -> Result<(), Error> {
         let control_plane = self.control_plane();
         let names: Vec<String> = self.nodes().iter().map(|node| node.name().to_owned()).collect();
@@ -88,15 +88,15 @@ impl Testbed {
             }
             self.wait_root_ca_published()?;
         }
-        self.wait_nodes_heard_of()
+        self.wait_nodes_heard_of()?;
+        self.replace_kube_proxy()
     }
 
     fn hand_out_credentials(&self, node: &Node) -> Result<(), Error> {
         for (path, content) in node_files::credentials(self.layout(), node.name())? {
             node.write(&path, content.as_bytes(), "0600")?;
         }
-        node.restart_service(Service::Kubelet)?;
-        node.restart_service(Service::KubeProxy)
+        node.restart_service(Service::Kubelet)
     }
 
     /// The controller manager writes the new CA to ConfigMap kube-root-ca.crt of every namespace, from which pods get it.

@@ -38,7 +38,7 @@ impl Testbed {
         delete_calico_node(self, node)?;
         let what = format!("calico-node cannot start on {}", node.name());
         wait_until(&what, LIMIT, || {
-            let waiting = "{.items[*].status.initContainerStatuses[*].state.waiting.reason}";
+            let waiting = "{.items[*].status.initContainerStatuses[0].state.waiting.reason}";
             let why = calico_node_field(self, node, waiting).map_err(|error| error.to_string())?;
             match why.as_str() {
                 "ErrImagePull" | "ImagePullBackOff" => Ok(()),

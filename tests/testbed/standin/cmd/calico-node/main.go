@@ -3,6 +3,8 @@
 //	calico-node install       the init container install-cni
 //	calico-node               the running container
 //	calico-node -felix-ready  and -felix-live, -bird-ready, -bird-live: the probes
+//	calico-node -init         the init container mount-bpffs, also with -best-effort
+//	calico-node -bpf COMMAND  what the eBPF data plane has in its maps: nat dump, ifstate dump
 //	calico-node -v            the version
 package main
 
@@ -12,8 +14,10 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
+	"kubectl-calico.invalid/standin/internal/bpfplane"
 	"kubectl-calico.invalid/standin/internal/calicolog"
 	"kubectl-calico.invalid/standin/internal/nodeagent"
 )
@@ -31,6 +35,10 @@ func main() {
 		exitOn(install())
 	case args[0] == "-v" || args[0] == "--version":
 		fmt.Println(nodeagent.Version)
+	case args[0] == "-init":
+		exitOn(initialize(slices.Contains(args, "-best-effort")))
+	case args[0] == "-bpf":
+		os.Exit(bpfplane.NewTool(os.Stdout, os.Stderr).Run(args[1:]))
 	default:
 		probe(args)
 	}
@@ -52,15 +60,32 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	log := calicolog.New(os.Stdout)
+	plane := &bpfplane.Plane{Node: os.Getenv("NODENAME"), Client: id.Client, Lookup: os.Getenv, Log: log}
 	return nodeagent.Agent{
 		Node:     os.Getenv("NODENAME"),
 		StateDir: "/var/lib/calico",
 		NetDir:   netDir,
 		Identity: id,
-		Health:   &nodeagent.Health{UnreadyFile: nodeagent.UnreadyFile, UnliveFile: nodeagent.UnliveFile},
-		Lookup:   os.Getenv,
-		Log:      calicolog.New(os.Stdout),
+		Health: &nodeagent.Health{
+			UnreadyFile: nodeagent.UnreadyFile, UnliveFile: nodeagent.UnliveFile, BPF: plane.Health,
+		},
+		Lookup: os.Getenv,
+		Log:    log,
+		Plane:  plane,
 	}.Run(context.Background())
+}
+
+// initialize mounts what the eBPF data plane needs of the host. With best effort a failure is only told: it may never be turned on.
+func initialize(isBestEffort bool) error {
+	log := calicolog.New(os.Stdout)
+	err := bpfplane.MountFileSystem(log)
+	if err == nil || !isBestEffort {
+		return err
+	}
+	log.Log(calicolog.Warning, "init-best-effort/calico-init_linux.go 52", "Failed to mount BPF filesystem.",
+		calicolog.Field{Key: "error", Value: err})
+	return nil
 }
 
 func install() error {

@@ -77,6 +77,7 @@ func (c *Client) GetClusterInformation(ctx context.Context) (ClusterInformation,
 // IPPool is our cut of crd.projectcalico.org/v1 IPPool.
 type IPPool struct {
 	Spec struct {
+		CIDR string `json:"cidr"`
 		// VXLANMode is Always, CrossSubnet or Never; empty means Never.
 		VXLANMode string `json:"vxlanMode"`
 		Disabled  bool   `json:"disabled"`
@@ -96,7 +97,17 @@ func (c *Client) ListIPPools(ctx context.Context) ([]IPPool, error) {
 
 // FelixConfiguration is our cut of crd.projectcalico.org/v1 FelixConfiguration.
 type FelixConfiguration struct {
+	Metadata struct {
+		// Name is default, or node. and the name of a node.
+		Name string `json:"name"`
+	} `json:"metadata"`
 	Spec struct {
+		// BPFEnabled asks for the eBPF data plane.
+		BPFEnabled *bool `json:"bpfEnabled"`
+		// BPFCleanup lets it remove kube-proxy's rules; true unless said otherwise.
+		BPFCleanup *bool `json:"bpfKubeProxyIptablesCleanupEnabled"`
+		// BPFHealthzPort is where it answers in kube-proxy's place. 3.28 has no such field.
+		BPFHealthzPort *int `json:"bpfKubeProxyHealthzPort"`
 		// VXLANEnabled overrules what the pools say.
 		VXLANEnabled *bool `json:"vxlanEnabled"`
 	} `json:"spec"`

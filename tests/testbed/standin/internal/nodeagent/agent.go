@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"kubectl-calico.invalid/standin/internal/bpfplane"
 	"kubectl-calico.invalid/standin/internal/calicolog"
 	"kubectl-calico.invalid/standin/internal/hostnet"
 	"kubectl-calico.invalid/standin/internal/kubeapi"
@@ -36,6 +37,8 @@ type Agent struct {
 	Health   *Health
 	Lookup   func(string) string
 	Log      *calicolog.Logger
+	// Plane is the eBPF data plane.
+	Plane *bpfplane.Plane
 }
 
 // Run serves health and keeps the node up until ctx ends.
@@ -51,6 +54,7 @@ func (a Agent) Run(ctx context.Context) error {
 		return nil
 	}
 	go a.refreshToken(ctx)
+	go a.Plane.Run(ctx)
 	a.keepOverlay(ctx)
 	return nil
 }

@@ -1,6 +1,7 @@
 package nodeagent
 
 import (
+	"io"
 	"net/http"
 	"os"
 	"sync/atomic"
@@ -21,6 +22,8 @@ type Health struct {
 	started     atomic.Bool
 	UnreadyFile string
 	UnliveFile  string
+	// BPF says whether the eBPF data plane is on, and what keeps it from being ready. It may be absent.
+	BPF func() (isOn bool, problem string)
 }
 
 // Started marks the end of start-up. Nothing ever takes it back: like the real
@@ -31,20 +34,42 @@ func (h *Health) Started() { h.started.Store(true) }
 func (h *Health) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/readiness", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, h.started.Load() && !exists(h.UnreadyFile))
+		reporters, isReady := h.reporters()
+		answer(w, isReady, reporters)
 	})
 	mux.HandleFunc("/liveness", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, !exists(h.UnliveFile))
+		reporters, _ := h.reporters()
+		answer(w, !exists(h.UnliveFile), reporters)
 	})
 	return mux
 }
 
-func answer(w http.ResponseWriter, good bool) {
-	if good {
-		w.WriteHeader(http.StatusOK)
-		return
+// reporters are the lines of the table, sorted, and whether all of them are ready.
+func (h *Health) reporters() ([]reporter, bool) {
+	isReady, isLive := h.started.Load() && !exists(h.UnreadyFile), !exists(h.UnliveFile)
+	var found []reporter
+	isBPFReady := true
+	if h.BPF != nil {
+		if isOn, problem := h.BPF(); isOn {
+			isBPFReady = problem == ""
+			found = append(found, reporter{"BPFEndpointManager", "0s", "-", reporting(isBPFReady, "ready"), problem})
+		}
 	}
-	w.WriteHeader(http.StatusServiceUnavailable)
+	found = append(found,
+		reporter{"CalculationGraph", "30s", reporting(true, "live"), reporting(h.started.Load(), "ready"), ""},
+		reporter{"FelixStartup", "0s", reporting(true, "live"), reporting(h.started.Load(), "ready"), ""},
+		reporter{"InternalDataplaneMainLoop", "1m30s", reporting(isLive, "live"), reporting(isReady, "ready"), ""})
+	return found, isReady && isBPFReady
+}
+
+func answer(w http.ResponseWriter, isGood bool, reporters []reporter) {
+	if isGood {
+		w.WriteHeader(http.StatusOK)
+	} else {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	// Who asked and went away needs no answer.
+	_, _ = io.WriteString(w, table(reporters))
 }
 
 func exists(path string) bool {
