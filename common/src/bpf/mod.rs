@@ -2,8 +2,11 @@
 //!
 //! Everything here is pure: `collect` and `execute` look, this decides. `kubectl calico-ebpf` and doctor share it.
 
+pub mod endpoint;
 mod facts;
 pub mod kube_proxy;
+pub mod load;
+pub mod requirements;
 mod situation;
 pub mod status;
 
@@ -13,5 +16,5 @@ pub use facts::{
 };
 pub use situation::{
     ENDPOINT_CONFIG_MAP, KUBE_PROXY, Situation, TIGERA_OPERATOR, endpoint_namespace, felix_group,
-    is_kube_proxy, is_mirror, text,
+    is_kube_proxy, is_mirror, is_windows, text,
 };

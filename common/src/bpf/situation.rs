@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::BpfFacts;
 use crate::calico::names::{CRD_GROUP, MANIFEST_NAMESPACE, V3_GROUP};
 use crate::plan::ObjectRef;
-use crate::slim::{DaemonSet, Pod};
+use crate::slim::{DaemonSet, Node, Pod};
 use crate::snapshot::{Flavour, Gap, GapReason, InstallMethod, Known, Snapshot};
 
 /// ConfigMap that tells Calico where the API server is.
@@ -141,6 +141,12 @@ pub fn is_kube_proxy(pod: &Pod) -> bool {
 /// Whether a pod only mirrors a file on its node: deleting it does nothing.
 pub fn is_mirror(pod: &Pod) -> bool {
     pod.metadata.annotations.contains_key(MIRROR)
+}
+
+/// Whether a node runs Windows, as its kubelet or its label says.
+pub fn is_windows(node: &Node) -> bool {
+    let label = node.metadata.labels.get("kubernetes.io/os");
+    node.status.node_info.operating_system == "windows" || label.is_some_and(|it| it == "windows")
 }
 
 /// A text within an object.

@@ -108,7 +108,8 @@ settings() {
 
 # What the kernel was built with, where that can be read.
 built_with() {
-    symbols='s/^\(CONFIG_\(BPF\|BPF_SYSCALL\|BPF_JIT\|CGROUP_BPF\|NET_CLS_BPF\|NET_CLS_ACT\|NET_SCH_INGRESS\|VXLAN\|DEBUG_INFO_BTF\)\)[ =]\(.*\)$/\1=\3/p'
+    names='CONFIG_\(BPF\|BPF_SYSCALL\|BPF_JIT\|CGROUP_BPF\|NET_CLS_BPF\|NET_CLS_ACT\|NET_SCH_INGRESS\|VXLAN\|DEBUG_INFO_BTF\)'
+    symbols="/^$names=/p;s/^# \($names\) is not set$/\1=n/p"
     release=$(cat "$root/proc/sys/kernel/osrelease" 2>/dev/null)
     if [ -r "$root/proc/config.gz" ] && command -v zcat >/dev/null 2>&1; then
         edited "$symbols" zcat "$root/proc/config.gz"

@@ -1,6 +1,11 @@
 //! Reaching a node: the probe, run through its calico-node pod, which creates nothing, or through a node pod.
 
 pub mod backup;
+#[cfg(test)]
+mod bpf_tests;
+pub mod endpoint;
+#[cfg(test)]
+mod endpoint_tests;
 pub mod host;
 pub mod pod;
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Why Felix stays with iptables on a kernel, although it is told otherwise. It says so in its log only.
 
+use super::super::requirements::Kernel;
+
 /// Oldest kernel that Felix takes, in every release.
 const OLDEST: (u32, u32) = (5, 3);
 /// Build of Red Hat's 4.18.0 that it takes as well.
@@ -7,15 +9,14 @@ const RED_HAT_BUILD: u32 = 193;
 
 /// Felix's reason to refuse the kernel of this /proc/version; none when it takes it, or when the text makes no sense.
 pub(super) fn refusal(version: &str) -> Option<String> {
-    let release = version.strip_prefix("Linux version ")?.split_whitespace().next()?;
-    let (numbers, build) = release.split_once('-').unwrap_or((release, ""));
-    let mut parts = numbers.split('.').map(|it| it.parse::<u32>().ok());
-    let number = (parts.next()??, parts.next()??);
-    let build = build.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u32>().unwrap_or(0);
-    let is_red_hats = version.to_ascii_lowercase().contains("red hat") || release.contains(".el");
-    let is_as_good = is_red_hats && number == (4, 18) && build >= RED_HAT_BUILD;
+    let kernel = Kernel::parse(version)?;
+    let number = (kernel.number.0, kernel.number.1);
+    let is_as_good = kernel.red_hat && number == (4, 18) && kernel.build >= RED_HAT_BUILD;
     (number < OLDEST && !is_as_good).then(|| {
-        format!("the kernel is too old: {release}, and Felix wants 5.3 (Red Hat: 4.18.0-193)")
+        format!(
+            "the kernel is too old: {}, and Felix wants 5.3 (Red Hat: 4.18.0-193)",
+            kernel.release
+        )
     })
 }
 

@@ -19,6 +19,7 @@ pub use node::{NodeState, Real};
 pub use settings::Setting;
 
 use super::kube_proxy::{self, Distribution, KubeProxyState};
+use super::requirements::CalicoVersion;
 use super::{Situation, text};
 use crate::calico::names::LEASE_NAME;
 use crate::snapshot::{InstallMethod, Known};
@@ -171,13 +172,7 @@ fn from_setting(setting: Known<Setting>) -> Known<Wanted> {
     }
 }
 
-/// A release of Calico, `v3.30.4`.
-pub(super) fn calico_version(situation: &Situation<'_>) -> Option<(u32, u32, u32)> {
-    parse_version(situation.snapshot.install.known()?.version.as_deref()?)
-}
-
-fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
-    let text = text.trim_start_matches('v').split(['-', '+']).next()?;
-    let mut numbers = text.split('.').map(|it| it.parse().ok());
-    Some((numbers.next()??, numbers.next()??, numbers.next().unwrap_or(Some(0))?))
+/// The release of Calico that is installed.
+fn calico_version(situation: &Situation<'_>) -> Option<CalicoVersion> {
+    CalicoVersion::of_install(situation).known().copied()
 }

@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt};
 use super::super::Progress;
 use super::super::nodes::{Target, target_of};
 use super::super::probes::reason;
-use crate::bpf::BpfFacts;
+use crate::bpf::{BpfFacts, is_windows};
 use crate::cluster::Cluster;
 use crate::node;
 use crate::slim::Pod;
@@ -18,7 +18,7 @@ pub const NODES_AT_ONCE: usize = 20;
 
 /// Every node of the cluster that runs Linux; when nodes could not be read, those that calico-node runs on.
 pub fn nodes_to_ask(snapshot: &Snapshot) -> BTreeSet<String> {
-    let nodes = snapshot.nodes.items.iter().filter(|it| it.is_linux());
+    let nodes = snapshot.nodes.items.iter().filter(|it| !is_windows(it));
     let mut names: BTreeSet<String> = nodes.map(|it| it.metadata.name.clone()).collect();
     let known: BTreeSet<&str> =
         snapshot.nodes.items.iter().map(|it| it.metadata.name.as_str()).collect();

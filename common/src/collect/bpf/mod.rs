@@ -2,10 +2,12 @@
 
 mod facts;
 mod objects;
+mod tests_from_nodes;
 
 use std::collections::BTreeSet;
 
 pub use facts::{NODES_AT_ONCE, facts, nodes_to_ask};
+pub use tests_from_nodes::{authority, load_test, prove};
 
 use super::{Progress, Quiet};
 use crate::bpf::{

@@ -19,6 +19,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::plan::host::LOOPBACK_SECONDS;
 use crate::plan::{HostOperation, PlanId};
 
+pub(in crate::node) use quote::quote;
 pub use result::{HostResult, parse};
 
 /// What every script begins with.
@@ -104,7 +105,7 @@ pub fn render(
     let parts = parameters::parts(operation, context, payload)?;
     let mut text = String::new();
     for (name, value) in &parts.parameters {
-        text.push_str(&format!("{name}={}\n", quote::quote(value)));
+        text.push_str(&format!("{name}={}\n", quote(value)));
     }
     if let Some(payload) = parts.payload {
         text.push_str(&payload_function(payload));

@@ -1,7 +1,7 @@
 //! Quotes text for a POSIX shell: what goes in comes out, byte for byte, and nothing of it is ever run.
 
 /// The text as one word of a shell script.
-pub(super) fn quote(text: &str) -> String {
+pub(in crate::node) fn quote(text: &str) -> String {
     // Within single quotes everything stands for itself but the single quote.
     format!("'{}'", text.replace('\'', r"'\''"))
 }

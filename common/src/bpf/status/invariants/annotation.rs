@@ -3,13 +3,14 @@
 use super::super::calico_version;
 use super::super::settings::BPF_ENABLED;
 use super::{Holds, Picture, Rule, error, not_applicable};
+use crate::bpf::requirements::CalicoVersion;
 use crate::bpf::text;
 use crate::snapshot::{InstallMethod, Known};
 
 /// By which the operator, from 1.34 on, remembers what it wrote.
 const ANNOTATION: &str = "/metadata/annotations/operator.tigera.io~1bpfEnabled";
 /// First release of Calico that such an operator installs.
-const SINCE: (u32, u32, u32) = (3, 28, 0);
+const SINCE: CalicoVersion = CalicoVersion(3, 28, 0);
 
 pub(super) static RULE: Rule = Rule {
     id: "I4",

@@ -3,8 +3,11 @@
 use super::super::calico_version;
 use super::super::settings::{CONNECT_TIME, CONNECT_TIME_ENABLED};
 use super::{Holds, Picture, Real, Rule, named, not_applicable, off, warning};
+use crate::bpf::requirements::CalicoVersion;
 use crate::snapshot::Known;
 
+/// First releases that pin them.
+const PINNED_SINCE: [CalicoVersion; 2] = [CalicoVersion(3, 29, 5), CalicoVersion(3, 30, 1)];
 /// Folder of the pins.
 const PINS: &str = "/sys/fs/bpf/ctlb/";
 
@@ -58,9 +61,5 @@ fn is_off(picture: &Picture<'_>) -> Known<bool> {
 
 /// Whether this release pins them.
 fn pins(picture: &Picture<'_>) -> bool {
-    calico_version(picture.situation).is_some_and(|version| match version {
-        (3, 29, patch) => patch >= 5,
-        (3, 30, patch) => patch >= 1,
-        version => version >= (3, 31, 0),
-    })
+    calico_version(picture.situation).is_some_and(|it| it.has_fix(&PINNED_SINCE))
 }

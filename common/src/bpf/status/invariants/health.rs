@@ -4,12 +4,13 @@ use super::super::calico_version;
 use super::super::node::HEALTHZ;
 use super::super::settings::HEALTHZ_PORT;
 use super::{Holds, Picture, Rule, named, not_applicable, off, warning};
+use crate::bpf::requirements::CalicoVersion;
 use crate::bpf::text;
 use crate::snapshot::{Gap, GapReason, Known};
 use serde_json::Value;
 
 /// First release of Felix that answers there, and the misspelt name that its field had.
-const SINCE: (u32, u32, u32) = (3, 30, 4);
+const SINCE: CalicoVersion = CalicoVersion(3, 30, 4);
 const MISSPELT: &str = "bpfKubeProxyHealtzPort";
 
 pub(super) static RULE: Rule = Rule {
