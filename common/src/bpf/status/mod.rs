@@ -2,6 +2,8 @@
 
 mod class;
 mod endpoint;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod invariants;
 mod kernel;
 mod node;

@@ -98,6 +98,7 @@ fn kube_proxy(summary: &KubeProxySummary) -> String {
     let pods = summary.pods.unwrap_or(0);
     let unit = if pods == 1 { "pod" } else { "pods" };
     let what = match summary.state {
+        "running" if pods == 0 => "is wanted, and has no pod".to_owned(),
         "running" => format!("runs, {} {unit}", number(pods)),
         "static-pod" => format!("runs from files on the nodes, {} {unit}", number(pods)),
         "in-process" => "runs as a part of another program".to_owned(),
@@ -188,9 +189,9 @@ fn invariants(all: &[InvariantReport], options: &TextOptions) -> String {
     }
     out.push_str(&not_known(all, options));
     let of = |holds: &str| all.iter().filter(|it| it.holds == holds).count();
-    let mut parts = vec![format!("{} hold", of("yes"))];
+    let mut parts = vec![format!("{} of {} invariants hold", of("yes"), all.len())];
     for (holds, word) in
-        [("no", "do not"), ("unknown", "not known"), ("not-applicable", "do not apply")]
+        [("no", "broken"), ("unknown", "not known"), ("not-applicable", "do not apply")]
     {
         if of(holds) > 0 {
             parts.push(format!("{} {word}", of(holds)));
@@ -198,7 +199,7 @@ fn invariants(all: &[InvariantReport], options: &TextOptions) -> String {
     }
     let is_good = of("no") == 0 && of("unknown") == 0;
     let mark = options.mark(if is_good { Mark::Good } else { Mark::Skip });
-    out.push_str(&format!("{mark} of {} invariants {}\n", all.len(), parts.join(", ")));
+    out.push_str(&format!("{mark} {}\n", parts.join(" · ")));
     if options.verbose {
         for it in all.iter().filter(|it| matches!(it.holds, "yes" | "not-applicable")) {
             let why =
