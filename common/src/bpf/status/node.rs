@@ -1,5 +1,7 @@
 //! What a node is meant to be, and what it is.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::super::{BpfFacts, Endpoint, NodeDataPlane, Situation, text};
 use super::{Wanted, endpoint, kernel, wanted_on};
 use crate::snapshot::{Gap, Known};
@@ -78,9 +80,9 @@ pub(super) fn state(situation: &Situation<'_>, name: &str, facts: &Known<BpfFact
     NodeState {
         wanted,
         real,
-        interfaces: facts.programs.as_ref().map(|it| it.len()),
-        frontends: facts.nat.as_ref().map(|it| it.len()),
-        rules: facts.kube_proxy.as_ref().map(|it| it.len()),
+        interfaces: facts.programs.as_ref().map(BTreeMap::len),
+        frontends: facts.nat.as_ref().map(BTreeMap::len),
+        rules: facts.kube_proxy.as_ref().map(BTreeSet::len),
         healthz: facts.listeners.as_ref().map(|it| it.contains(&HEALTHZ)),
         endpoint: facts.endpoint.clone(),
         problems,

@@ -3,6 +3,7 @@
 use super::super::{EndpointMode, EndpointUse};
 use super::{Holds, Picture, Real, Rule, error, named, not_applicable, off};
 use crate::bpf::Endpoint;
+use crate::slim::Pod;
 use crate::snapshot::{Gap, GapReason, Known};
 
 pub(super) static RULE: Rule = Rule {
@@ -61,7 +62,7 @@ fn used(picture: &Picture<'_>, way: &EndpointUse, written: &Endpoint) -> Holds {
     // That it answers is seen by what needs it.
     let snapshot = picture.situation.snapshot;
     let is_managed = |name: &&str| picture.nodes[*name].real != Real::WithoutCalico;
-    let is_ready = |name: &str| snapshot.calico_node_on(name).is_some_and(|pod| pod.is_ready());
+    let is_ready = |name: &str| snapshot.calico_node_on(name).is_some_and(Pod::is_ready);
     let names = picture.nodes.keys().map(String::as_str).filter(is_managed);
     let not_ready: Vec<&str> = names.filter(|name| !is_ready(name)).collect();
     if not_ready.is_empty() {
