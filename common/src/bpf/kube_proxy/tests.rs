@@ -30,7 +30,7 @@ fn pod(is_mirror: bool) -> Pod {
     pod
 }
 
-fn in_process<'a>(snapshot: &'a Snapshot) -> Cluster<'a> {
+fn in_process(snapshot: &Snapshot) -> Cluster<'_> {
     let mut situation = off(snapshot);
     situation.kube_proxy = Known::Absent;
     situation.with("node2", "listeners", "0: 0100007F:2809 00000000:0000 0A 0");

@@ -112,7 +112,8 @@ pub(crate) fn endpoint_map(host: &str) -> Known<Value> {
     )
 }
 
-pub(crate) fn set(situation: &mut Situation<'_>, spec: Value) {
+pub(crate) fn set(situation: &mut Situation<'_>, spec: impl Into<Value>) {
+    let spec: Value = spec.into();
     let default = json!({ "metadata": { "name": "default" }, "spec": spec });
     situation.felix = Known::Known(vec![default]);
 }

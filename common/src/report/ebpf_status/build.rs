@@ -168,7 +168,8 @@ impl KubeProxyReport {
     pub fn new(situation: &Situation<'_>, status: &EbpfStatus, way: &KubeProxyWay) -> Self {
         let whole = EbpfStatusReport::new(situation, status);
         let rules = status.nodes.values().map(|it| match it.rules {
-            Known::Known(_) => Some(1),
+            // Felix empties the chains and leaves them there.
+            Known::Known(rules) => Some(usize::from(rules > 0)),
             Known::Absent => Some(0),
             Known::Unknown(_) => None,
         });

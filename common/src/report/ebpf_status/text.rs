@@ -1,6 +1,6 @@
 //! The status as a person reads it: three lines that say how things are, then only what is not as it should be.
 
-use super::super::layout::{Mark, TextOptions};
+use super::super::layout::{Mark, TextOptions, names};
 use super::super::text::header;
 use super::super::{escape, number, table};
 use super::{EbpfStatusReport, InvariantReport, KubeProxyReport, KubeProxySummary, NodeReport};
@@ -35,6 +35,11 @@ impl EbpfStatusReport {
         Self { taken: epoch, ..self.clone() }.json_line()
     }
 
+    /// The same for people, who see no more than the line.
+    pub fn line_fingerprint(&self) -> String {
+        Self { taken: jiff::Timestamp::UNIX_EPOCH, ..self.clone() }.line()
+    }
+
     /// The document on one line.
     pub fn json_line(&self) -> String {
         // Nothing in it can fail to be written; if it did, an empty document is no line that says something else.
@@ -50,6 +55,11 @@ impl EbpfStatusReport {
             self.invariants.iter().filter(|it| it.holds == "unknown").map(|it| it.id).collect();
         let mut parts = vec![format!("eBPF {}", data_plane(self))];
         parts.push(format!("kube-proxy {}", kube_proxy(&self.kube_proxy)));
+        let wrong: Vec<String> =
+            self.nodes.iter().filter(|it| is_wrong(it)).map(|it| it.name.clone()).collect();
+        if !wrong.is_empty() {
+            parts.push(format!("see {}", names(&wrong)));
+        }
         for (ids, word) in [(broken, "does not hold"), (unknown, "not known")] {
             if !ids.is_empty() {
                 parts.push(format!("{word}: {}", ids.join(" ")));
@@ -70,6 +80,8 @@ fn data_plane(report: &EbpfStatusReport) -> String {
         "OnWithKubeProxy" => "on, with kube-proxy beside it",
         "Mixed" => "on on some nodes only",
         "Enabling" => "about to be on",
+        // kube-proxy serves where eBPF does not.
+        "Broken" if report.kube_proxy.serves == Some(true) => "meant to be on, and on nowhere",
         "Broken" => "not serving everywhere",
         _ => "not known",
     };
@@ -126,11 +138,12 @@ fn endpoint(report: &EbpfStatusReport) -> String {
     }
 }
 
+fn is_wrong(node: &NodeReport) -> bool {
+    matches!(node.real, "fallback" | "leftover" | "unknown") || !node.problems.is_empty()
+}
+
 /// Every node, or those with which something is wrong.
 fn nodes(report: &EbpfStatusReport, per_node: bool) -> String {
-    let is_wrong = |node: &&NodeReport| {
-        matches!(node.real, "fallback" | "leftover" | "unknown") || !node.problems.is_empty()
-    };
     let shown: Vec<&NodeReport> =
         report.nodes.iter().filter(|it| per_node || is_wrong(it)).collect();
     if shown.is_empty() {

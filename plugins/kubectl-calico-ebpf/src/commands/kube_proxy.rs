@@ -153,7 +153,8 @@ async fn on(session: &Session, flags: &OnFlags) -> Result<Exit, Failure> {
     let pods = flags.pods.open(session, &cluster, run.clone(), Op::Repair, "kube-proxy on").await;
     // kube-proxy that serves beside eBPF does no harm: nothing is gained by stopping it again.
     let manner = Manner { take_back: false, patience: PATIENCE };
-    let ended = change::apply_so(session, &cluster, &pods, &plan, flags.change.yes, manner).await?;
+    let applying = change::apply_so(session, &cluster, &pods, &plan, flags.change.yes, manner);
+    let ended = Box::pin(applying).await?;
     match ended {
         Some(ended) => finish::ended(session, &plan, ended),
         None => finish::declined(session, &plan),

@@ -120,7 +120,10 @@ async fn watch(session: &Session, cluster: &Cluster, flags: &StatusFlags) -> Res
         // A cluster that does not answer for a while, as when its API server restarts, is no reason to stop.
         match report(session, cluster, flags.fail_on).await {
             Ok(Ok((report, _))) => {
-                let now = report.fingerprint();
+                let now = match session.format {
+                    OutputFormat::Text => report.line_fingerprint(),
+                    OutputFormat::Json | OutputFormat::Yaml => report.fingerprint(),
+                };
                 if before.as_ref() != Some(&now) {
                     tell(session, &report, before.is_none(), flags.per_node)?;
                 }

@@ -81,7 +81,8 @@ pub(in crate::commands) async fn run(session: &Session, flags: &OffFlags) -> Res
     }
     let pods = flags.pods.open(session, &cluster, run.clone(), Op::Repair, "kube-proxy off").await;
     let manner = Manner { take_back: !flags.no_rollback, patience: PATIENCE };
-    let ended = change::apply_so(session, &cluster, &pods, &plan, flags.change.yes, manner).await?;
+    let applying = change::apply_so(session, &cluster, &pods, &plan, flags.change.yes, manner);
+    let ended = Box::pin(applying).await?;
     match ended {
         Some(ended) => finish::ended(session, &plan, ended),
         None => finish::declined(session, &plan),
