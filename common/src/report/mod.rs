@@ -4,6 +4,7 @@ mod catalogue;
 mod differences;
 mod document;
 mod download;
+mod ebpf_status;
 mod endpoint;
 mod escape;
 mod layout;
@@ -23,6 +24,10 @@ pub use catalogue::{CatalogueEntry, catalogue, table};
 pub use differences::differences;
 pub use document::{json, yaml};
 pub use download::{DownloadReport, DownloadedFile};
+pub use ebpf_status::{
+    EbpfStatusReport, InvariantReport, KubeProxyReport, KubeProxySummary, NodeReport, WantedReport,
+    ebpf_status_text, kube_proxy_text, way_text,
+};
 pub use endpoint::{EndpointCandidate, EndpointProof, EndpointReport, endpoint};
 pub use escape::escape;
 pub use layout::{TextOptions, number};

@@ -86,6 +86,14 @@ pub(crate) fn test_from_hosts() -> Vec<Value> {
     load_test()
 }
 
+/// `status` and `kube-proxy status`: nothing is changed.
+pub(crate) fn status() -> Vec<Value> {
+    let mut rules = preflight();
+    // Whether a run is changing the cluster.
+    rules.push(our_lease(&["get"]));
+    rules
+}
+
 /// `enable`, and with it `disable`, `rollback` and `resume`: what is changed on the way there is changed on the way back.
 pub(crate) fn enable() -> Vec<Value> {
     let mut rules = situation();

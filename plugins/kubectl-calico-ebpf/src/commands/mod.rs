@@ -7,6 +7,8 @@ pub(crate) mod endpoint;
 mod endpoints;
 mod finish;
 mod ground;
+pub(crate) mod kube_proxy;
 mod observe;
 pub(crate) mod preflight;
 pub(crate) mod resume;
+pub(crate) mod status;

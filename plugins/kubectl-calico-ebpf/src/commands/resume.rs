@@ -72,7 +72,8 @@ pub(crate) async fn run(session: &Session, flags: &ResumeFlags) -> Result<Exit, 
     let (journal, recorded) = reopen(&run)?;
     let id = recorded.plan.id.clone();
     let pods = flags.pods.open(session, &cluster, id, Op::Repair, "resume").await;
-    let take_back = !flags.no_rollback && recorded.plan.made_by.ends_with(" enable");
+    let is_there = |verb| recorded.plan.made_by.ends_with(verb);
+    let take_back = !flags.no_rollback && (is_there(" enable") || is_there(" kube-proxy off"));
     let work = (Work::GoOn(&recorded), Manner { take_back, patience: PATIENCE, mirrored: true });
     let ended = change::carry_out_so(session, &cluster, &pods, journal, work, consent).await?;
     finish::ended(session, &recorded.plan, ended)

@@ -1,6 +1,7 @@
 //! `enable`: eBPF on, and with `--disable-kube-proxy` kube-proxy off, with a proof of Services after each step.
 
 mod guards;
+pub(super) mod kube_proxy_off;
 pub(super) mod targets;
 
 use std::time::Duration;
@@ -21,7 +22,7 @@ use common::verbs::node_flags::PodFlags;
 use common::verbs::repair::{self, ChangeFlags, DryRun};
 use common::verbs::role::RoleFlags;
 
-use super::{endpoints, finish, ground};
+use super::{endpoints, finish, ground, kube_proxy};
 use crate::roles;
 
 /// How to take a cluster to eBPF.
@@ -70,6 +71,9 @@ pub(crate) async fn run(session: &Session, flags: &EnableFlags) -> Result<Exit, 
     };
     let situation = ground::situation(&cluster, &look).await?;
     let objects = ground::objects(&situation)?;
+    if flags.disable_kube_proxy {
+        kube_proxy::demand_way(session, &situation)?;
+    }
     let wish = wish(&cluster, &situation, flags)?;
     guards::requirements(session, &situation, &flags.force)?;
     guards::endpoint(session, &cluster, &situation, &wish.endpoint, &flags.force).await?;
@@ -107,7 +111,7 @@ async fn plan(
     let target = repair::target(cluster, look).await?;
     let made_by = session.made_by_verb("enable");
     let proof = targets::proof(situation, objects, &run, &flags.service)?;
-    let mut ground = Ground {
+    let ground = Ground {
         run: &run,
         made_by: &made_by,
         target: &target,
@@ -118,27 +122,39 @@ async fn plan(
         nodes: situation.nodes.len(),
         done: done(situation, objects, wish),
     };
-    let plan = plan_enable(&ground, wish, Vec::new());
-    if plan.steps.is_empty() || flags.change.dry_run != DryRun::None {
+    proven(session, cluster, &ground, wish, flags.change.dry_run).await
+}
+
+/// The plan for what this ground holds, with proofs of what answers now.
+async fn proven(
+    session: &Session,
+    cluster: &Cluster,
+    ground: &Ground<'_>,
+    wish: &Wish,
+    dry_run: DryRun,
+) -> Result<Plan, Failure> {
+    let plan = plan_enable(ground, wish, Vec::new());
+    if plan.steps.is_empty() || dry_run != DryRun::None {
         return Ok(plan);
     }
+    let proof = ground.proof;
     session.printer.talk(&format!(
         "Asking Services from every node as things are: a pod on each of {} nodes and a Service, in namespace {}, which are removed again.",
-        situation.nodes.len(),
+        ground.nodes,
         proof.agent.namespace
     ));
-    let asking = Box::pin(measure(cluster, &proof, session.plugin));
+    let asking = Box::pin(measure(cluster, proof, session.plugin));
     let measured = match look::interruptible(asking).await {
         Ok(measured) => measured.map_err(|why| {
             Failure::new(Kind::Refused, format!("nothing was changed: {why}"))
                 .hint("see what is wrong: kubectl calico-doctor")
         })?,
         Err(failure) => {
-            clear(cluster, session, &run, &proof.agent.namespace).await;
+            clear(cluster, session, ground.run, &proof.agent.namespace).await;
             return Err(failure);
         }
     };
-    ground.proof = &measured.proof;
+    let ground = Ground { proof: &measured.proof, ..ground.clone() };
     Ok(plan_enable(&ground, wish, measured.left_out))
 }
 
