@@ -137,6 +137,10 @@ fn endpoints_are_found_and_proven() -> Result<(), Error> {
     let best = document(&ran)?["endpoint"].as_str().unwrap_or_default().to_owned();
     demand(ran.code == 0 && best.ends_with(":6443"), "the API server is found", &ran)?;
 
+    let ran = ebpf.run(&["endpoint", "discover", "--probe", "-o", "json"])?;
+    let sources = document(&ran)?["candidates"][0]["sources"].to_string();
+    demand(ran.code == 0 && sources.contains("\"nodes\""), "kubelets know it as well", &ran)?;
+
     let test = |arguments: &[&str]| -> Result<(Ran, Value), Error> {
         let ran = ebpf.run(&[&["endpoint", "test", "-o", "json"], arguments].concat())?;
         let document = document(&ran)?;
@@ -183,10 +187,11 @@ fn the_roles_are_enough() -> Result<(), Error> {
     let made = Made(&testbed);
     let refused = ebpf.run(&["preflight", "--as", USER])?;
     demand(refused.code != 0, "without rights nothing is fine", &refused)?;
-    let verbs: [&[&str]; 5] = [
+    let verbs: [&[&str]; 6] = [
         &["preflight"],
         &["preflight", "--load-test"],
         &["endpoint", "discover"],
+        &["endpoint", "discover", "--probe"],
         &["endpoint", "test"],
         &["endpoint", "test", "--probe"],
     ];

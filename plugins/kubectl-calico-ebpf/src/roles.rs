@@ -76,6 +76,11 @@ pub(crate) fn discover() -> Vec<Value> {
     situation()
 }
 
+/// `endpoint discover --probe`.
+pub(crate) fn discover_from_hosts() -> Vec<Value> {
+    [situation(), vec![exec()], node_pods()].concat()
+}
+
 /// `endpoint test`.
 pub(crate) fn test() -> Vec<Value> {
     preflight()

@@ -3,6 +3,7 @@
 //! A requirement is judged from a [`Situation`] alone. What could not be read is unknown, never fine. A blocker is a fact
 //! that makes the change fail or harms the cluster; what only may do so is a warning.
 
+mod capacity;
 mod host;
 mod install;
 mod interfaces;
@@ -121,6 +122,7 @@ pub static ALL: &[&Requirement] = &[
     &network::VXLAN_PORT,
     &network::IPV6,
     &network::SCTP,
+    &capacity::CAPACITY,
     &neighbours::NODE_LOCAL_DNS,
     &neighbours::MESH,
     &webhooks::WEBHOOKS,
@@ -250,6 +252,16 @@ mod tests {
         assert!(ids.iter().all(|id| {
             id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
         }));
+    }
+
+    #[test]
+    fn the_document_names_all_of_them() {
+        let document = include_str!("../../../../docs/preflight.md");
+        for requirement in ALL.iter().copied().chain([&LOAD]) {
+            let essential = if requirement.essential { "yes" } else { "" };
+            let row = format!("| `{}` | {} | {essential} |", requirement.id, requirement.title);
+            assert!(document.contains(&row), "docs/preflight.md lacks:\n{row}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 pub use facts::{NODES_AT_ONCE, facts, nodes_to_ask};
 pub use from_here::prove_from_here;
-pub use tests_from_nodes::{authority, load_test, prove};
+pub use tests_from_nodes::{authority, facts_of_hosts, load_test, prove};
 
 use super::{Progress, Quiet};
 use crate::bpf::{
