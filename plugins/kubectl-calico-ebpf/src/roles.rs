@@ -102,6 +102,8 @@ pub(crate) fn status() -> Vec<Value> {
 /// `enable`, and with it `disable`, `rollback` and `resume`: what is changed on the way there is changed on the way back.
 pub(crate) fn enable() -> Vec<Value> {
     let mut rules = situation();
+    // Who answers at the endpoint is told from the nodes' hosts.
+    rules.extend(node_pods());
     rules.extend([
         exec(),
         our_lease(&["get"]),

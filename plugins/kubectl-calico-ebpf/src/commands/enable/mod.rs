@@ -11,6 +11,7 @@ use common::bpf::endpoint::parse_endpoint;
 use common::bpf::{Endpoint, Situation};
 use common::cli::{Exit, Failure, Kind};
 use common::cluster::Cluster;
+use common::collect::Which;
 use common::execute::{measure, new_plan_id};
 use common::node::pod::Op;
 use common::plan::ebpf::{Done, Ground, Objects, Wish, plan_enable};
@@ -18,7 +19,7 @@ use common::plan::{Plan, PlanId};
 use common::verbs::Session;
 use common::verbs::change::{self, Manner};
 use common::verbs::look::{self, Look};
-use common::verbs::node_flags::PodFlags;
+use common::verbs::node_flags::{PodFlags, announce, close};
 use common::verbs::repair::{self, ChangeFlags, DryRun};
 use common::verbs::role::RoleFlags;
 
@@ -76,7 +77,7 @@ pub(crate) async fn run(session: &Session, flags: &EnableFlags) -> Result<Exit, 
     }
     let wish = wish(&cluster, &situation, flags)?;
     guards::requirements(session, &situation, &flags.force)?;
-    guards::endpoint(session, &cluster, &situation, &wish.endpoint, &flags.force).await?;
+    endpoint_is_proven(session, &cluster, (&situation, &wish.endpoint), flags).await?;
     let plan =
         Box::pin(plan(session, &cluster, (&look, &situation, &objects), flags, &wish)).await?;
     if plan.steps.is_empty() {
@@ -98,6 +99,23 @@ fn wish(
         disable_kube_proxy: flags.disable_kube_proxy,
         watch_seconds: flags.watch_kube_proxy,
     })
+}
+
+/// Asks the nodes about the endpoint. A dry run makes no pods for that.
+async fn endpoint_is_proven(
+    session: &Session,
+    cluster: &Cluster,
+    about: (&Situation<'_>, &Endpoint),
+    flags: &EnableFlags,
+) -> Result<(), Failure> {
+    if flags.change.dry_run != DryRun::None {
+        return guards::endpoint(session, cluster, about, &flags.force, None).await;
+    }
+    let pods = flags.pods.open(session, cluster, new_plan_id(), Op::Inspect, "enable").await;
+    announce(session, &pods, &Which::Listed(about.0.nodes.keys().cloned().collect()));
+    let proven = guards::endpoint(session, cluster, about, &flags.force, Some(&pods)).await;
+    close(session, &pods).await;
+    proven
 }
 
 async fn plan(
