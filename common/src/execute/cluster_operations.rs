@@ -144,10 +144,11 @@ impl<'a, H: Hosts> ClusterOperations<'a, H> {
             }
             Action::RestartPods { workload } => ebpf::restart_pods(self.cluster, workload).await,
             Action::ProveServices { proof } => {
-                prove(self.cluster, proof, Write::by(&self.field_manager), underway).await
+                let write = Write::by(&self.field_manager);
+                Box::pin(prove(self.cluster, proof, write, underway)).await
             }
             Action::Hold { condition, seconds } => {
-                self.hold(condition, Duration::from_secs(*seconds), underway).await
+                Box::pin(self.hold(condition, Duration::from_secs(*seconds), underway)).await
             }
             Action::Sequence { .. } => {
                 Err(PerformError::Rejected("a sequence within a sequence".to_owned()))
@@ -277,11 +278,11 @@ impl<H: Hosts> Operations for ClusterOperations<'_, H> {
         underway: &Underway<'_>,
     ) -> Result<Performed, PerformError> {
         let Action::Sequence { actions } = action else {
-            return self.patiently(action, prepared, underway).await;
+            return Box::pin(self.patiently(action, prepared, underway)).await;
         };
         let mut ended = Performed::AlreadyRight("all of it is so already".to_owned());
         for action in actions {
-            if self.patiently(action, prepared, underway).await? == Performed::Acted {
+            if Box::pin(self.patiently(action, prepared, underway)).await? == Performed::Acted {
                 ended = Performed::Acted;
             }
         }
