@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::change_object::{Change, change};
+use super::hold::hold;
 use super::hosts::{Hosts, NoHosts};
 use super::observe::Observer;
 use super::pods::{Farewell, Wish};
@@ -18,15 +19,12 @@ use super::{
 use crate::cluster::{ApiError, Cluster, Unreachable, Write};
 use crate::plan::{
     Action, Condition, DEFAULT_PARALLEL, FileContent, Guard, HostOperation, ObjectRef, Observed,
-    PlanId, Verdict, describe, judge,
+    PlanId, describe,
 };
 use crate::slim::Metadata;
-use crate::snapshot::{Gap, GapReason};
 
-/// Time between two looks at what is to stay true.
-const HOLD_POLL: Duration = Duration::from_secs(2);
-/// So long may what is watched be out of sight.
-const UNSEEN: Duration = Duration::from_secs(60);
+/// Time between two tries while the API server is away.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// Looks at a cluster and changes it.
 #[derive(Debug)]
@@ -89,7 +87,7 @@ impl<'a, H: Hosts> ClusterOperations<'a, H> {
                     tokio::select! {
                         biased;
                         () = underway.stop().requested() => return Err(PerformError::Unsent(why)),
-                        () = tokio::time::sleep(HOLD_POLL) => {}
+                        () = tokio::time::sleep(RETRY) => {}
                     }
                 }
                 ended => return ended,
@@ -148,7 +146,8 @@ impl<'a, H: Hosts> ClusterOperations<'a, H> {
                 Box::pin(prove(self.cluster, proof, write, underway)).await
             }
             Action::Hold { condition, seconds } => {
-                Box::pin(self.hold(condition, Duration::from_secs(*seconds), underway)).await
+                let time = Duration::from_secs(*seconds);
+                Box::pin(hold(self.cluster, self.hosts, (condition, time), underway)).await
             }
             Action::Sequence { .. } => {
                 Err(PerformError::Rejected("a sequence within a sequence".to_owned()))
@@ -159,46 +158,6 @@ impl<'a, H: Hosts> ClusterOperations<'a, H> {
                 let why =
                     |error| PerformError::Rejected(format!("keep it in {directory}: {error}"));
                 kept.map(|()| Performed::Acted).map_err(why)
-            }
-        }
-    }
-
-    /// Looks again and again, and fails at the first look that shows it untrue. What cannot be seen is no proof of either.
-    async fn hold(
-        &self,
-        condition: &Condition,
-        time: Duration,
-        underway: &Underway<'_>,
-    ) -> Result<Performed, PerformError> {
-        let began = std::time::Instant::now();
-        loop {
-            let observer = Observer::new(self.cluster, self.hosts);
-            let seen = observer.observe(condition, self.cluster.now()).await;
-            let verdict = judge(condition, &seen);
-            let left = time.saturating_sub(began.elapsed());
-            match verdict {
-                Verdict::NotYet(why) if !is_unseen(&seen) => {
-                    let what = describe::condition(condition);
-                    return Err(PerformError::Rejected(format!(
-                        "not true any more: {what}: {why}"
-                    )));
-                }
-                Verdict::Failed(why) => return Err(PerformError::Rejected(why)),
-                Verdict::Met if left.is_zero() => return Ok(Performed::Acted),
-                Verdict::Met | Verdict::NotYet(_) | Verdict::Forbidden(_) => {}
-            }
-            // Nobody saw it untrue, and nobody saw it true in the end.
-            if began.elapsed() > time + UNSEEN {
-                let what = describe::condition(condition);
-                return Err(PerformError::Rejected(format!("cannot be watched: {what}")));
-            }
-            underway.tell(format!("{} s left", left.as_secs()));
-            tokio::select! {
-                biased;
-                () = underway.stop().requested() => {
-                    return Err(PerformError::Stopped("the watch was given up".to_owned()));
-                }
-                () = tokio::time::sleep(HOLD_POLL) => {}
             }
         }
     }
@@ -245,7 +204,7 @@ impl<H: Hosts> Operations for ClusterOperations<'_, H> {
         loop {
             match self.looked_at(guard).await {
                 Err(GuardFailure::Unreadable(_)) if began.elapsed() < self.patience => {
-                    tokio::time::sleep(HOLD_POLL).await;
+                    tokio::time::sleep(RETRY).await;
                 }
                 answer => return answer,
             }
@@ -292,12 +251,6 @@ impl<H: Hosts> Operations for ClusterOperations<'_, H> {
     async fn observe(&self, condition: &Condition) -> Result<Observed, ObserveError> {
         Ok(Observer::new(self.cluster, self.hosts).observe(condition, self.cluster.now()).await)
     }
-}
-
-/// True when something that was to be looked at could not be.
-fn is_unseen(seen: &Observed) -> bool {
-    let asked = |gap: Option<&Gap>| gap.is_some_and(|gap| gap.why != GapReason::NotAsked);
-    asked(seen.object.gap()) || asked(seen.pods.gap()) || asked(seen.data_planes.gap())
 }
 
 /// The part of any object that guards read.

@@ -11,6 +11,7 @@ mod cluster_operations;
 mod consent;
 mod ebpf;
 mod failures;
+mod hold;
 mod hosts;
 pub mod journal;
 mod kubeconfig;
