@@ -1,105 +1,13 @@
-//! `kubectl calico-ebpf enable --disable-kube-proxy` and `disable`, live, with both install methods: there, and back to exactly
-//! what was before; a watcher sees no moment at which nobody serves a node's Services.
+//! `kubectl calico-ebpf enable --disable-kube-proxy` and `disable`, live, of an operator install. Of a manifest install: live_ebpf.rs.
 
 #![cfg(all(unix, feature = "e2e"))]
-#![allow(clippy::print_stdout, reason = "a live test says what it measured")]
 
-use std::time::Instant;
-
-use tests::story::{Crossing, Watched, Watcher, demand, differences, nothing_of_ours};
-use tests::testbed::{Error, Service, Testbed};
-
-#[test]
-fn there_and_back_of_a_manifest_install() -> Result<(), Error> {
-    let Some(testbed) = Testbed::for_test("ebpf crossing")? else { return Ok(()) };
-    let _lock = testbed.lock_cluster()?;
-    there_and_back(&testbed)
-}
+use tests::story::there_and_back;
+use tests::testbed::{Error, Testbed};
 
 #[test]
 fn there_and_back_of_an_operator_install() -> Result<(), Error> {
     let Some(testbed) = Testbed::for_test_with_operator("ebpf crossing")? else { return Ok(()) };
     let _lock = testbed.lock_cluster()?;
     there_and_back(&testbed)
-}
-
-fn there_and_back(testbed: &Testbed) -> Result<(), Error> {
-    let crossing = Crossing::new(testbed)?;
-    let before = crossing.settled()?;
-    dry_run_changes_nothing(&crossing)?;
-    // The control: what is demanded after the run is not true before it.
-    demand(crossing.is_there().is_err(), "eBPF is off before", &())?;
-    let watcher = Watcher::start(testbed);
-    let began = Instant::now();
-    let ran = crossing.enable()?;
-    demand(ran.code == 0, "enable exits 0", &ran)?;
-    crossing.is_there()?;
-    nothing_but_the_endpoint(testbed)?;
-    println!("there after {} s", began.elapsed().as_secs());
-
-    let again = crossing.enable()?;
-    demand(again.code == 0 && again.stdout.contains("eBPF is on"), "again is nothing", &again)?;
-
-    let began = Instant::now();
-    let ran = crossing.plugin.run(&["disable", "--yes"])?;
-    demand(ran.code == 0, "disable exits 0", &ran)?;
-    crossing.is_back()?;
-    nothing_of_ours(testbed)?;
-    println!("back after {} s", began.elapsed().as_secs());
-    let lines = differences(&before, &crossing.settled()?);
-    println!("differences of the touched objects: {}", lines.len());
-    demand(lines.is_empty(), "every touched object is what it was", &lines)?;
-    let watched = watcher.end();
-    println!("{watched:?}");
-    demand(watched.is_quiet(), "somebody served every node all the time", &watched)?;
-    the_watcher_sees(testbed)
-}
-
-/// Of all that a run makes only the ConfigMap by which Calico finds the API server stays.
-fn nothing_but_the_endpoint(testbed: &Testbed) -> Result<(), Error> {
-    let kinds = "pods,services,endpointslices,leases,configmaps";
-    let select = "--selector=app.kubernetes.io/managed-by=kubectl-calico";
-    let left = testbed.kubectl(&["get", kinds, "--all-namespaces", "--output=name", select])?;
-    demand(left.trim() == "configmap/kubernetes-services-endpoint", "nothing else is left", &left)
-}
-
-/// `--dry-run` prints a difference for every object, and changes none.
-fn dry_run_changes_nothing(crossing: &Crossing<'_>) -> Result<(), Error> {
-    let before = crossing.touched()?;
-    let mut words = crossing.enable_words();
-    words.retain(|it| it != "--yes");
-    for how in ["--dry-run", "--dry-run=server"] {
-        let words: Vec<&str> = words.iter().map(String::as_str).chain([how]).collect();
-        let ran = crossing.plugin.run(&words)?;
-        demand(ran.code == 0, how, &ran)?;
-        for shown in [
-            "kubernetes-services-endpoint (new)",
-            "DaemonSet kube-system/kube-proxy",
-            "FelixConfiguration default",
-            "+ ",
-        ] {
-            demand(ran.stdout.contains(shown), shown, &ran.stdout)?;
-        }
-    }
-    let lines = differences(&before, &crossing.touched()?);
-    demand(lines.is_empty(), "a dry run changes nothing", &lines)?;
-    nothing_of_ours(crossing.testbed)
-}
-
-/// The control: with kube-proxy held back on a node that is not on eBPF, the watcher fires.
-fn the_watcher_sees(testbed: &Testbed) -> Result<(), Error> {
-    let node = &testbed.nodes()[0];
-    let watcher = Watcher::start(testbed);
-    node.stop_service(Service::KubeProxy)?;
-    let seen: Result<Watched, Error> = {
-        let looked = tests::testbed::wait_until(
-            "the watcher looks",
-            std::time::Duration::from_secs(20),
-            || if watcher.has_alarm() { Ok(()) } else { Err("no alarm".to_owned()) },
-        );
-        looked.map(|()| watcher.end())
-    };
-    node.start_service(Service::KubeProxy)?;
-    let seen = seen?;
-    demand(seen.alarms.contains_key(node.name()), "the watcher can fire", &seen)
 }

@@ -13,6 +13,7 @@ mod role_runs;
 mod role_stage;
 mod roles;
 mod secrets;
+mod there_and_back;
 mod watcher;
 mod world;
 
@@ -29,5 +30,6 @@ pub use role_runs::{EXEC, Verb, is_seldom, nothing_but_roles};
 pub use role_stage::{Stage, is_named};
 pub use roles::{Right, Users};
 pub use secrets::{Secrets, keep};
+pub use there_and_back::there_and_back;
 pub use watcher::{Watched, Watcher};
 pub use world::World;
