@@ -6,8 +6,8 @@
 
 use std::time::Instant;
 
-use tests::story::{Crossing, Watched, Watcher, demand, differences, nothing_of_ours};
-use tests::testbed::{Error, Service, Testbed};
+use tests::story::{Crossing, Watcher, demand, differences, nothing_of_ours};
+use tests::testbed::{Error, Testbed};
 
 #[test]
 fn there_and_back_of_a_manifest_install() -> Result<(), Error> {
@@ -52,7 +52,7 @@ fn there_and_back(testbed: &Testbed) -> Result<(), Error> {
     let watched = watcher.end();
     println!("{watched:?}");
     demand(watched.is_quiet(), "somebody served every node all the time", &watched)?;
-    the_watcher_sees(testbed)
+    Watcher::can_fire(testbed)
 }
 
 /// Of all that a run makes only the ConfigMap by which Calico finds the API server stays.
@@ -84,22 +84,4 @@ fn dry_run_changes_nothing(crossing: &Crossing<'_>) -> Result<(), Error> {
     let lines = differences(&before, &crossing.touched()?);
     demand(lines.is_empty(), "a dry run changes nothing", &lines)?;
     nothing_of_ours(crossing.testbed)
-}
-
-/// The control: with kube-proxy held back on a node that is not on eBPF, the watcher fires.
-fn the_watcher_sees(testbed: &Testbed) -> Result<(), Error> {
-    let node = &testbed.nodes()[0];
-    let watcher = Watcher::start(testbed);
-    node.stop_service(Service::KubeProxy)?;
-    let seen: Result<Watched, Error> = {
-        let looked = tests::testbed::wait_until(
-            "the watcher looks",
-            std::time::Duration::from_secs(20),
-            || if watcher.has_alarm() { Ok(()) } else { Err("no alarm".to_owned()) },
-        );
-        looked.map(|()| watcher.end())
-    };
-    node.start_service(Service::KubeProxy)?;
-    let seen = seen?;
-    demand(seen.alarms.contains_key(node.name()), "the watcher can fire", &seen)
 }
