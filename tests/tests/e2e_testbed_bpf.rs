@@ -12,7 +12,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const FORGET_RULES: &str = "iptables -t nat -F; iptables -F; iptables -t mangle -F";
 /// The API server answers plain HTTP with a sentence of its own. Whoever prints it has reached it.
 const ASK: &str = r#"exec 3<>"/dev/tcp/$1/$2" && printf 'GET / HTTP/1.0\r\n\r\n' >&3 && grep -q "HTTP request to an HTTPS server" <&3"#;
-const WITHOUT_PROXY: &str = r#"{"spec": {"template": {"spec": {"nodeSelector": {"kubectl-calico/disable-kube-proxy": "true"}}}}}"#;
+/// The stand-in's mark on connections to a ClusterIP, as conntrack prints it.
+const MARK: &str = "mark=211885057 ";
 /// Of a node: programs at eth0 and at workloads' devices, pins, and the table that translates.
 const KERNEL: &str = r#"for link in eth0 $(cd /sys/class/net && ls -d cali* vxlan.calico); do
   for direction in ingress egress; do tc filter show dev "$link" "$direction" | sed -n "s/.* \(cali_[a-z_]*\).*/program $link $direction \1/p"; done
@@ -168,20 +169,6 @@ fn is_off(testbed: &Testbed, node: &Node) -> Result<(), Error> {
     demand(!ready.contains("BPFEndpointManager"), "no BPFEndpointManager", &ready)
 }
 
-fn turn_kube_proxy_off(testbed: &Testbed) -> Result<(), Error> {
-    let set = ["patch", "daemonset", "kube-proxy", "-n", "kube-system", "--patch", WITHOUT_PROXY];
-    testbed.kubectl(&set)?;
-    wait_until("kube-proxy's pods go", LIMIT, || {
-        let pods = ["pods", "-n", "kube-system", "-l", "k8s-app=kube-proxy"];
-        match testbed.field(&pods, "{.items[*].metadata.name}") {
-            Ok(left) if left.is_empty() => Ok(()),
-            Ok(left) => Err(left),
-            Err(error) => Err(error.to_string()),
-        }
-    })?;
-    testbed.nodes().iter().try_for_each(|node| node.script(FORGET_RULES, &[]).map(drop))
-}
-
 #[test]
 fn services_answer_without_kube_proxy_while_bpf_is_on_and_only_then() -> Result<(), Error> {
     let Some(testbed) = Testbed::for_test("services_answer_while_bpf_is_on")? else {
@@ -192,10 +179,21 @@ fn services_answer_without_kube_proxy_while_bpf_is_on_and_only_then() -> Result<
     testbed.tell_felix(r#"{"bpfEnabled": true, "bpfKubeProxyIptablesCleanupEnabled": false}"#)?;
     testbed.nodes().iter().try_for_each(|node| is_in_the_kernel(&testbed, node))?;
 
-    turn_kube_proxy_off(&testbed)?;
+    // With both on, eBPF is first: its mark is on connections.
+    let both = stage.serve("both", 30442)?;
+    stage.wait_answers("a Service of both answers", &both, 30442)?;
+    let node = testbed.node("node1")?;
+    wait_until("eBPF wins", LIMIT, || {
+        stage.unanswered(&both, 30442).map_err(|error| error.to_string())?;
+        let list = ["/usr/sbin/conntrack", "-L", "-p", "tcp", "--orig-dst", &both];
+        let seen = node.check(&list).map_err(|error| error.to_string())?;
+        if seen.contains(MARK) { Ok(()) } else { Err(seen) }
+    })?;
+
+    testbed.park_kube_proxy()?;
+    testbed.nodes().iter().try_for_each(|node| node.script(FORGET_RULES, &[]).map(drop))?;
     let first = stage.serve("first", 30443)?;
     stage.wait_answers("a Service of eBPF answers", &first, 30443)?;
-    let node = testbed.node("node1")?;
     let nat = agent(&testbed, node, &["calico-node", "-bpf", "nat", "dump"])?.stdout;
     let own = format!("{} port 30443 proto 6 ", node.address());
     demand(nat.contains(&own) && nat.contains(&format!("{first} port 8443 ")), "both", &nat)?;

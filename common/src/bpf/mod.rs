@@ -4,9 +4,11 @@
 
 pub mod endpoint;
 mod facts;
+pub mod kube_proxy;
 pub mod load;
 pub mod requirements;
 mod situation;
+pub mod status;
 
 pub use facts::{
     BpfFacts, DataLink, Endpoint, KubeProxyRules, Mount, NatFrontend, NodeDataPlane, Protocol,

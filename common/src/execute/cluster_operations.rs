@@ -1,31 +1,30 @@
 //! The executor's view of a real cluster: guards and actions by the API, work on hosts through whoever reaches them,
 //! observations by the API, by the probe in the node's own calico-node pod, and from the host.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::change_object::{Change, change};
+use super::hold::hold;
 use super::hosts::{Hosts, NoHosts};
 use super::observe::Observer;
 use super::pods::{Farewell, Wish};
 use super::prove::prove;
 use super::{
     GuardFailure, ObserveError, Operations, PerformError, Performed, Prepared, Underway, backup,
-    ebpf, kubeconfig,
+    ebpf, kubeconfig, mirror,
 };
 use crate::cluster::{ApiError, Cluster, Unreachable, Write};
 use crate::plan::{
     Action, Condition, DEFAULT_PARALLEL, FileContent, Guard, HostOperation, ObjectRef, Observed,
-    Verdict, describe, judge,
+    PlanId, describe,
 };
 use crate::slim::Metadata;
-use crate::snapshot::{Gap, GapReason};
 
-/// Time between two looks at what is to stay true.
-const HOLD_POLL: Duration = Duration::from_secs(2);
-/// So long may what is watched be out of sight.
-const UNSEEN: Duration = Duration::from_secs(60);
+/// Time between two tries while the API server is away.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// Looks at a cluster and changes it.
 #[derive(Debug)]
@@ -35,6 +34,8 @@ pub struct ClusterOperations<'a, H = NoHosts> {
     field_manager: String,
     /// How long the API server may be away before a step that needs it fails.
     patience: Duration,
+    /// Whether the journal is copied into the cluster.
+    is_mirrored: bool,
 }
 
 impl<'a> ClusterOperations<'a> {
@@ -48,7 +49,7 @@ impl<'a, H: Hosts> ClusterOperations<'a, H> {
     /// Operations on this cluster and on its hosts.
     pub fn with_hosts(cluster: &'a Cluster, hosts: &'a H) -> Self {
         let field_manager = "kubectl-calico".to_owned();
-        Self { cluster, hosts, field_manager, patience: Duration::ZERO }
+        Self { cluster, hosts, field_manager, patience: Duration::ZERO, is_mirrored: false }
     }
 
     /// The same, noted by the API server as written by this program: `kubectl-calico-purge`. A version behind a slash, as
@@ -63,6 +64,12 @@ impl<'a, H: Hosts> ClusterOperations<'a, H> {
     #[must_use]
     pub fn patient(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// The same, and the journal is copied into the cluster while it is not at its end.
+    #[must_use]
+    pub fn mirrored(self, is_mirrored: bool) -> Self {
+        Self { is_mirrored, ..self }
     }
 
     /// As [`Self::single`], again while nobody answers.
@@ -80,7 +87,7 @@ impl<'a, H: Hosts> ClusterOperations<'a, H> {
                     tokio::select! {
                         biased;
                         () = underway.stop().requested() => return Err(PerformError::Unsent(why)),
-                        () = tokio::time::sleep(HOLD_POLL) => {}
+                        () = tokio::time::sleep(RETRY) => {}
                     }
                 }
                 ended => return ended,
@@ -135,10 +142,12 @@ impl<'a, H: Hosts> ClusterOperations<'a, H> {
             }
             Action::RestartPods { workload } => ebpf::restart_pods(self.cluster, workload).await,
             Action::ProveServices { proof } => {
-                prove(self.cluster, proof, Write::by(&self.field_manager), underway).await
+                let write = Write::by(&self.field_manager);
+                Box::pin(prove(self.cluster, proof, write, underway)).await
             }
             Action::Hold { condition, seconds } => {
-                self.hold(condition, Duration::from_secs(*seconds), underway).await
+                let time = Duration::from_secs(*seconds);
+                Box::pin(hold(self.cluster, self.hosts, (condition, time), underway)).await
             }
             Action::Sequence { .. } => {
                 Err(PerformError::Rejected("a sequence within a sequence".to_owned()))
@@ -149,46 +158,6 @@ impl<'a, H: Hosts> ClusterOperations<'a, H> {
                 let why =
                     |error| PerformError::Rejected(format!("keep it in {directory}: {error}"));
                 kept.map(|()| Performed::Acted).map_err(why)
-            }
-        }
-    }
-
-    /// Looks again and again, and fails at the first look that shows it untrue. What cannot be seen is no proof of either.
-    async fn hold(
-        &self,
-        condition: &Condition,
-        time: Duration,
-        underway: &Underway<'_>,
-    ) -> Result<Performed, PerformError> {
-        let began = std::time::Instant::now();
-        loop {
-            let observer = Observer::new(self.cluster, self.hosts);
-            let seen = observer.observe(condition, self.cluster.now()).await;
-            let verdict = judge(condition, &seen);
-            let left = time.saturating_sub(began.elapsed());
-            match verdict {
-                Verdict::NotYet(why) if !is_unseen(&seen) => {
-                    let what = describe::condition(condition);
-                    return Err(PerformError::Rejected(format!(
-                        "not true any more: {what}: {why}"
-                    )));
-                }
-                Verdict::Failed(why) => return Err(PerformError::Rejected(why)),
-                Verdict::Met if left.is_zero() => return Ok(Performed::Acted),
-                Verdict::Met | Verdict::NotYet(_) | Verdict::Forbidden(_) => {}
-            }
-            // Nobody saw it untrue, and nobody saw it true in the end.
-            if began.elapsed() > time + UNSEEN {
-                let what = describe::condition(condition);
-                return Err(PerformError::Rejected(format!("cannot be watched: {what}")));
-            }
-            underway.tell(format!("{} s left", left.as_secs()));
-            tokio::select! {
-                biased;
-                () = underway.stop().requested() => {
-                    return Err(PerformError::Stopped("the watch was given up".to_owned()));
-                }
-                () = tokio::time::sleep(HOLD_POLL) => {}
             }
         }
     }
@@ -235,10 +204,20 @@ impl<H: Hosts> Operations for ClusterOperations<'_, H> {
         loop {
             match self.looked_at(guard).await {
                 Err(GuardFailure::Unreadable(_)) if began.elapsed() < self.patience => {
-                    tokio::time::sleep(HOLD_POLL).await;
+                    tokio::time::sleep(RETRY).await;
                 }
                 answer => return answer,
             }
+        }
+    }
+
+    async fn mirror(&self, run: &PlanId, journal: &Path) {
+        if !self.is_mirrored {
+            return;
+        }
+        let write = Write::by(&self.field_manager);
+        if let Err(error) = mirror::write(self.cluster, run, journal, write).await {
+            tracing::warn!("the journal of run {run} is not in the cluster: {error}");
         }
     }
 
@@ -258,11 +237,11 @@ impl<H: Hosts> Operations for ClusterOperations<'_, H> {
         underway: &Underway<'_>,
     ) -> Result<Performed, PerformError> {
         let Action::Sequence { actions } = action else {
-            return self.patiently(action, prepared, underway).await;
+            return Box::pin(self.patiently(action, prepared, underway)).await;
         };
         let mut ended = Performed::AlreadyRight("all of it is so already".to_owned());
         for action in actions {
-            if self.patiently(action, prepared, underway).await? == Performed::Acted {
+            if Box::pin(self.patiently(action, prepared, underway)).await? == Performed::Acted {
                 ended = Performed::Acted;
             }
         }
@@ -272,12 +251,6 @@ impl<H: Hosts> Operations for ClusterOperations<'_, H> {
     async fn observe(&self, condition: &Condition) -> Result<Observed, ObserveError> {
         Ok(Observer::new(self.cluster, self.hosts).observe(condition, self.cluster.now()).await)
     }
-}
-
-/// True when something that was to be looked at could not be.
-fn is_unseen(seen: &Observed) -> bool {
-    let asked = |gap: Option<&Gap>| gap.is_some_and(|gap| gap.why != GapReason::NotAsked);
-    asked(seen.object.gap()) || asked(seen.pods.gap()) || asked(seen.data_planes.gap())
 }
 
 /// The part of any object that guards read.

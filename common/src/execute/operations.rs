@@ -1,13 +1,14 @@
 //! What the executor needs of the world: a cluster, or a simulation of one.
 
 use std::fmt;
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use tokio::sync::watch;
 
 use super::Stop;
-use crate::plan::{Action, Condition, Guard, Observed};
+use crate::plan::{Action, Condition, Guard, Observed, PlanId};
 
 /// Looks at the world and changes it. Every method ends by itself: whoever implements it limits its requests.
 pub trait Operations {
@@ -25,6 +26,13 @@ pub trait Operations {
         prepared: &Prepared,
         underway: &Underway<'_>,
     ) -> impl Future<Output = Result<Performed, PerformError>>;
+
+    /// Keeps a copy of the run's journal where other machines find it, for runs that want one. That it could not be kept is told,
+    /// and ends nothing.
+    fn mirror(&self, run: &PlanId, journal: &Path) -> impl Future<Output = ()> {
+        let _ = (run, journal);
+        async {}
+    }
 
     /// Looks at what the condition is about. What cannot be read may be unknown in the answer, or an error.
     fn observe(

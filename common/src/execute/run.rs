@@ -12,8 +12,8 @@ use super::{
     Progress, Reporter, Stop, Underway,
 };
 use crate::plan::{
-    Action, Applicability, Outcome, Plan, RunResult, Step, StepId, StepOutcome, StepState, Verdict,
-    Verification, Verified, describe, judge,
+    Action, Applicability, Outcome, Plan, PlanId, RunResult, Step, StepId, StepOutcome, StepState,
+    Verdict, Verification, Verified, describe, judge,
 };
 use crate::snapshot::without_secrets;
 
@@ -123,6 +123,7 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
             };
             if !matches!(done.state, StepState::Pending | StepState::Started) {
                 self.note(step, &done.state)?;
+                self.mirror().await;
             }
             self.tell(current, Activity::Ended(&done));
             steps.push(done);
@@ -138,6 +139,7 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
         }
         let result = worst(result.unwrap_or(RunResult::Done), failures.worst);
         self.journal.write(&Entry::End { at: self.clock.now(), result })?;
+        self.mirror().await;
         let seconds = self.clock.elapsed().saturating_sub(began).as_secs();
         Ok(Outcome { plan: plan.id.clone(), result, steps, seconds })
     }
@@ -210,6 +212,7 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
     ) -> Result<Result<Performed, PerformError>, JournalError> {
         let step = current.step;
         self.note(step, &StepState::Started)?;
+        self.mirror().await;
         self.tell(current, Activity::Acting);
         let prepared = match self.operations.prepare(&step.action).await {
             Ok(prepared) => prepared,
@@ -322,6 +325,15 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
                 () = self.stop.requested() => return Err(Ended::interrupted(StepState::Started)),
                 () = self.clock.sleep(POLL) => {}
             }
+        }
+    }
+
+    /// Copies the journal to where other machines find it, for runs that want that.
+    pub(super) async fn mirror(&self) {
+        let path = self.journal.path();
+        let run = path.file_stem().map(|it| PlanId(it.to_string_lossy().into_owned()));
+        if let Some(run) = run {
+            self.operations.mirror(&run, path).await;
         }
     }
 

@@ -59,6 +59,7 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
         }
         steps.reverse();
         self.journal.write(&Entry::UndoEnd { at: self.clock.now(), result })?;
+        self.mirror().await;
         let seconds = self.clock.elapsed().saturating_sub(began).as_secs();
         Ok(Outcome { plan: recorded.plan.id.clone(), result, steps, seconds })
     }
@@ -76,6 +77,7 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
             return Ok(Ended::failed("the plan does not say how"));
         };
         self.journal.write(&Entry::Undoing { at: self.clock.now(), step: step.id.clone() })?;
+        self.mirror().await;
         self.tell(current, Activity::Acting);
         let mut ended = Ended::failed("nothing is known of what the step wrote");
         for action in attempts(step, undo, recorded) {
@@ -107,6 +109,7 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
             }
         }
         self.note(current.step, &StepState::Undone)?;
+        self.mirror().await;
         Ok(Ended { state: StepState::Undone, run: None })
     }
 }

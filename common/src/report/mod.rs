@@ -4,11 +4,14 @@ mod catalogue;
 mod differences;
 mod document;
 mod download;
+mod ebpf_status;
+mod endpoint;
 mod escape;
 mod layout;
 mod leftovers;
 mod plan_text;
 mod pods;
+mod preflight;
 mod remedy;
 mod runs;
 mod status;
@@ -21,11 +24,17 @@ pub use catalogue::{CatalogueEntry, catalogue, table};
 pub use differences::differences;
 pub use document::{json, yaml};
 pub use download::{DownloadReport, DownloadedFile};
+pub use ebpf_status::{
+    EbpfStatusReport, InvariantReport, KubeProxyReport, KubeProxySummary, NodeReport, WantedReport,
+    ebpf_status_text, kube_proxy_text, way_text,
+};
+pub use endpoint::{EndpointCandidate, EndpointProof, EndpointReport, endpoint};
 pub use escape::escape;
 pub use layout::{TextOptions, number};
 pub use leftovers::{LeftoversReport, NodeLeftovers, leftovers};
 pub use plan_text::{outcome, plan, rehearsal};
 pub use pods::{PodGroup, PodsReport, StuckPod, pods};
+pub use preflight::{PreflightEntry, PreflightNode, PreflightReport, preflight};
 pub use runs::{RunEntry, RunList, UndoReport, UndoStep, runs, undo};
 pub use status::{
     AgentStatus, NodeStatus, NodeVerdict, PodStatus, StatusReport, TokenStatus, TunnelStatus,

@@ -19,8 +19,11 @@ pub struct Node {
 
 /// Desired state of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct NodeSpec {
+    /// What the cloud calls it: `aws:///eu-central-1a/i-0abc`.
+    #[serde(rename = "providerID")]
+    pub provider_id: String,
     /// True when it is cordoned.
     pub unschedulable: bool,
     /// Taints.
@@ -99,6 +102,8 @@ pub struct NodeInfo {
     pub container_runtime_version: String,
     /// `v1.34.4`.
     pub kubelet_version: String,
+    /// `Debian GNU/Linux 12 (bookworm)`.
+    pub os_image: String,
     /// `linux` or `windows`.
     pub operating_system: String,
     /// As Go calls it: `amd64`, `arm64`.

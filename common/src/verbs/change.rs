@@ -10,10 +10,10 @@ use crate::execute::journal::UnfinishedRun;
 use crate::execute::lease::{ClusterLease, Holder, Lease, LeaseError, Tenure};
 use crate::execute::{
     Activity, ClusterOperations, Consent, Executor, Journal, NodeHosts, Operations, Progress,
-    Reporter, Stop, StopSwitch, SystemClock, Terminal, journal, sweep_repairs,
+    Reporter, Stop, StopSwitch, SystemClock, Terminal, journal, mirror, sweep_repairs,
 };
 use crate::node::pod::NodePods;
-use crate::plan::{Action, Outcome, Plan, RunResult};
+use crate::plan::{Action, Outcome, Plan, PlanId, RunResult};
 use crate::report::{TextOptions, plan as plan_text};
 
 use super::Session;
@@ -40,6 +40,8 @@ pub struct Manner {
     pub take_back: bool,
     /// How long the API server may be away before a step that needs it fails.
     pub patience: Duration,
+    /// The journal is copied into the cluster until the run is done, so that another machine can go on with it.
+    pub mirrored: bool,
 }
 
 /// What became of a run, and of taking it back where that was done.
@@ -126,6 +128,9 @@ pub async fn apply_so(
     let ended = carry_out_so(session, cluster, pods, journal, work, consent).await?;
     if ended.outcome.result == RunResult::Done {
         supersede(session, &unfinished, plan);
+        for run in unfinished.iter().filter(|run| manner.mirrored && run.is_same_work(plan)) {
+            unmirror(session, cluster, &run.plan).await;
+        }
     }
     Ok(Some(ended))
 }
@@ -265,7 +270,8 @@ async fn under_lease(
     let hosts = NodeHosts::new(pods, &work.plan().id);
     let operations = ClusterOperations::with_hosts(cluster, &hosts)
         .written_by(session.plugin)
-        .patient(manner.patience);
+        .patient(manner.patience)
+        .mirrored(manner.mirrored);
     let (consent, and_back) = consent.with_taking_back();
     let tenure = lease.tenure();
     let done = execute(session, &operations, (&mut journal, &tenure, stop), &work, consent).await;
@@ -277,8 +283,26 @@ async fn under_lease(
         }
         done => done.map(|outcome| Ended { outcome, taken_back: None }),
     };
+    if manner.mirrored && ended.as_ref().is_ok_and(Ended::is_over) {
+        unmirror(session, cluster, &work.plan().id).await;
+    }
     release(session, lease).await;
     ended
+}
+
+impl Ended {
+    /// Whether nobody needs to go on with it.
+    fn is_over(&self) -> bool {
+        let last = self.taken_back.as_ref().unwrap_or(&self.outcome);
+        last.result == RunResult::Done
+    }
+}
+
+/// Removes the copy of a journal that nobody needs any more.
+async fn unmirror(session: &Session, cluster: &Cluster, run: &PlanId) {
+    if let Err(error) = mirror::remove(cluster, run).await {
+        session.printer.talk(&format!("warning: {error}"));
+    }
 }
 
 /// A run that failed, and one that found the cluster changed; not one that the user stopped, who may want to go on.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::bundle;
 use crate::checks::{Need, diagnose};
@@ -189,6 +189,14 @@ pub async fn interruptible<T>(work: impl Future<Output = T>) -> Result<T, Failur
             Err(Failure::new(Kind::Interrupted, "interrupted; nothing was changed"))
         }
     }
+}
+
+/// Lets time pass before the next look.
+///
+/// # Errors
+/// When it is interrupted.
+pub async fn pause(time: Duration) -> Result<(), Failure> {
+    interruptible(tokio::time::sleep(time)).await
 }
 
 /// Reads a bundle and judges it.

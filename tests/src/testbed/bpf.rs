@@ -3,7 +3,7 @@
 use super::Testbed;
 use super::error::Error;
 use super::install::Install;
-use super::node::{Node, Service};
+use super::node::Node;
 use super::wait::wait_until;
 use std::time::Duration;
 
@@ -66,13 +66,13 @@ impl Testbed {
         self.heal_credentials()
     }
 
-    /// Ends the eBPF data plane of a node. kube-proxy starts anew: it does not notice by itself that its rules were removed.
+    /// Ends the eBPF data plane of a node.
     pub(super) fn end_bpf(&self, node: &Node) -> Result<(), Error> {
         if !self.has_bpf(node)? {
             return Ok(());
         }
         self.restore_felix()?;
         self.wait_bpf(node, false)?;
-        node.restart_service(Service::KubeProxy)
+        self.restore_rules(node)
     }
 }

@@ -6,12 +6,12 @@ use super::control_plane::{self, ControlPlane};
 use super::error::{Error, FileContext};
 use super::install::{self, Install};
 use super::kubeconfig::write_private;
-use super::layout::{Layout, SERVICE_ADDRESS, node_names};
+use super::layout::{Layout, node_names};
 use super::node::Node;
 use super::process;
 use super::progress::Progress;
 use super::wait::{wait_every, wait_until};
-use super::{Cni, Options, cgroup, inventory, network, sysctl};
+use super::{Cni, Options, cgroup, inventory, network, proxy, sysctl};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -91,7 +91,7 @@ pub(crate) fn up(
     progress.phase("nodes register", || {
         nodes.iter().try_for_each(|node| route_to_pods(&control_plane, node))
     })?;
-    progress.phase("kube-proxy serves", || nodes.iter().try_for_each(wait_served))?;
+    progress.phase("kube-proxy serves", || nodes.iter().try_for_each(proxy::wait_served))?;
     if options.cni == Cni::Calico {
         progress.phase("Calico's stand-in is applied", || {
             apply_manifests(&control_plane, options.install)
@@ -107,20 +107,6 @@ pub(crate) fn up(
         |error| Error::Odd { what: "the testbed's state".to_owned(), why: error.to_string() },
     )?;
     write_private(&running_file(layout), text.as_bytes())
-}
-
-/// Waits until kube-proxy has programmed the API server's ClusterIP. calico-node begins with it, and a connection that begins
-/// before that is never translated: it would be given up after half a minute.
-fn wait_served(node: &Node) -> Result<(), Error> {
-    let script = r#"iptables-save -t nat | grep -q -- "-A KUBE-SERVICES -d $1/32 ""#;
-    let what = format!("kube-proxy serves {SERVICE_ADDRESS} on {}", node.name());
-    wait_until(&what, NODES_LIMIT, || {
-        match node.run(&["/bin/sh", "-c", script, "sh", &SERVICE_ADDRESS.to_string()]) {
-            Ok(output) if output.is_success() => Ok(()),
-            Ok(output) => Err(output.stderr),
-            Err(error) => Err(error.to_string()),
-        }
-    })
 }
 
 /// Waits for the node's object and its pod addresses, and makes the pods reachable from the machine.

@@ -31,6 +31,7 @@ impl Testbed {
             }
         }
         self.end_abandonment(node)?;
+        self.restore_rules(node)?;
         node.remove(UNREADY)?;
         let leftovers = [FOREIGN_CONFLIST, FOREIGN_BRIDGE, STUCK, OLD_KERNEL, BPF_DIRTY];
         node.script(LEFTOVERS, &leftovers)?;

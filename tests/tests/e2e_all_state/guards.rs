@@ -65,6 +65,25 @@ impl Stage<'_> {
         self.node.remove(MULTUS)
     }
 
+    /// Calico does kube-proxy's work, and it is for that reason alone that it must not go.
+    fn of_the_data_plane(&self) -> Result<(), Error> {
+        let is = |wanted| {
+            self.testbed.nodes().iter().try_for_each(|it| self.testbed.wait_bpf(it, wanted))
+        };
+        let on = json!({ "bpfEnabled": true, "bpfKubeProxyIptablesCleanupEnabled": false });
+        situations::felix(self, &on)?;
+        is(true)?;
+        self.not_refused("CAL-GRD-006")?;
+        self.testbed.park_kube_proxy()?;
+        self.refused("CAL-GRD-006", "is scheduled to no node")?;
+        self.testbed.restore_kube_proxy()?;
+        self.testbed.wait_kube_proxy()?;
+        self.testbed.restore_felix()?;
+        is(false)?;
+        self.at_rest(AT_REST)?;
+        self.not_refused("CAL-GRD-006")
+    }
+
     fn of_calico(&self) -> Result<(), Error> {
         let set = ["label", "daemonset", "calico-node", "-n", "kube-system"];
         let label = |value: &str| self.kubectl(&[&set[..], &[value]].concat());
@@ -73,10 +92,7 @@ impl Stage<'_> {
         label("argocd.argoproj.io/instance-")?;
         self.not_refused("CAL-GRD-005")?;
 
-        situations::felix(self, &json!({ "bpfEnabled": true }))?;
-        self.refused("CAL-GRD-006", "bpfEnabled: true")?;
-        situations::felix(self, &json!({ "bpfEnabled": null }))?;
-        self.not_refused("CAL-GRD-006")?;
+        self.of_the_data_plane()?;
 
         situations::felix(self, &json!({ "interfacePrefix": "eni" }))?;
         self.refused("CAL-GRD-007", "FelixConfiguration default: interfacePrefix: eni")?;

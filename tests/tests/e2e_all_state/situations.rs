@@ -83,7 +83,9 @@ pub(crate) fn clear(stage: &Stage<'_>) {
     // Before its owner goes: what it owns would go with it.
     drop(disown(stage));
     drop(stage.restore_agent());
-    drop(felix(stage, &json!({ "bpfEnabled": null, "interfacePrefix": null })));
+    drop(felix(stage, &json!({ "interfacePrefix": null })));
+    drop(stage.testbed.restore_kube_proxy());
+    drop(stage.testbed.restore_felix());
     let quietly: [&[&str]; 7] = [
         &["delete", "installation", "default", "--cascade=orphan", "--ignore-not-found"],
         &["delete", "crd", "installations.operator.tigera.io", "--ignore-not-found"],

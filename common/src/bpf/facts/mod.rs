@@ -225,8 +225,10 @@ impl BpfFacts {
         }
     }
 
+    /// What Felix pins for its filter of untracked traffic is there without eBPF as well.
     fn has_pins(&self) -> bool {
-        self.pins.known().is_some_and(|pins| !pins.is_empty())
+        let is_of_data_plane = |pin: &String| !pin.starts_with("/sys/fs/bpf/calico/");
+        self.pins.known().is_some_and(|pins| pins.iter().any(is_of_data_plane))
     }
 }
 

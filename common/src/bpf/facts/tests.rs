@@ -58,6 +58,8 @@ fn a_link_without_a_filter_counts_by_its_pin() {
 #[test]
 fn a_node_that_has_nothing_of_it() {
     assert_eq!(state(&node("", "", "absent\n")), NodeDataPlane::Iptables);
+    let filter = "/sys/fs/bpf/calico/xdp/prefilter_v1_calico_tmp_A\n";
+    assert_eq!(state(&node("", filter, "absent\n")), NodeDataPlane::Iptables);
     let other = "# eth0 ingress\nfilter protocol all pref 1 bpf chain 0 handle 0x1 cil_from_netdev direct-action id 5\n";
     let facts = node(other, "", "absent\n");
     assert_eq!(state(&facts), NodeDataPlane::Iptables);

@@ -3,6 +3,7 @@
 //! A requirement is judged from a [`Situation`] alone. What could not be read is unknown, never fine. A blocker is a fact
 //! that makes the change fail or harms the cluster; what only may do so is a warning.
 
+mod capacity;
 mod host;
 mod install;
 mod interfaces;
@@ -24,6 +25,7 @@ use serde::Serialize;
 
 pub use versions::{CalicoVersion, Kernel};
 
+use super::load::Loaded;
 use super::{BpfFacts, Situation};
 use crate::snapshot::{Gap, Known};
 
@@ -120,6 +122,7 @@ pub static ALL: &[&Requirement] = &[
     &network::VXLAN_PORT,
     &network::IPV6,
     &network::SCTP,
+    &capacity::CAPACITY,
     &neighbours::NODE_LOCAL_DNS,
     &neighbours::MESH,
     &webhooks::WEBHOOKS,
@@ -133,6 +136,29 @@ pub fn judge(situation: &Situation<'_>) -> Vec<Judgement> {
         findings.found
     };
     ALL.iter().flat_map(judged).collect()
+}
+
+/// What a kernel said to a program that does nothing: only tried when the user asks for it, so it is not one of [`ALL`].
+pub static LOAD: Requirement = Requirement {
+    id: "load-test",
+    title: "a kernel that takes a program and attaches it",
+    essential: true,
+    judge: |_, _| (),
+};
+
+/// Judges a load test.
+pub fn judge_load(subject: Subject, loaded: &Loaded) -> Judgement {
+    let (grade, reason, remedy) = match loaded {
+        Known::Known(Ok(())) => (Grade::Fine, "a program was loaded and attached".to_owned(), ""),
+        Known::Known(Err(said)) => (
+            Grade::Blocker,
+            format!("a program that does nothing was refused: {said}"),
+            "see the kernel's log; lockdown, SELinux or the kernel's options may forbid it",
+        ),
+        Known::Unknown(gap) => (Grade::Unknown(gap.clone()), gap.detail.clone(), ""),
+        Known::Absent => (Grade::Info, "it was not tried".to_owned(), ""),
+    };
+    Judgement { requirement: &LOAD, subject, grade, reason, remedy: remedy.to_owned() }
 }
 
 /// Judgements about these nodes and about the cluster.
@@ -212,12 +238,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_program_that_was_refused_blocks() {
+        let of = |loaded: &Loaded| judge_load(Subject::Node("n".into()), loaded);
+        assert!(of(&Known::Known(Err("denied".into()))).is_blocker());
+        assert_eq!(of(&Known::Known(Ok(()))).grade, Grade::Fine);
+        assert!(of(&fixtures::unknown()).is_missing(), "who asked for it wants to know");
+    }
+
+    #[test]
     fn ids_are_unique_words() {
         let ids: BTreeSet<_> = ALL.iter().map(|it| it.id).collect();
         assert_eq!(ids.len(), ALL.len());
         assert!(ids.iter().all(|id| {
             id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
         }));
+    }
+
+    #[test]
+    fn the_document_names_all_of_them() {
+        let document = include_str!("../../../../docs/preflight.md");
+        for requirement in ALL.iter().copied().chain([&LOAD]) {
+            let essential = if requirement.essential { "yes" } else { "" };
+            let row = format!("| `{}` | {} | {essential} |", requirement.id, requirement.title);
+            assert!(document.contains(&row), "docs/preflight.md lacks:\n{row}");
+        }
     }
 
     #[test]

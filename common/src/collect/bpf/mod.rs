@@ -1,13 +1,15 @@
 //! Asks what the data plane's requirements, changes and state are judged by. What may not be read is unknown, never none.
 
 mod facts;
+mod from_here;
 mod objects;
 mod tests_from_nodes;
 
 use std::collections::BTreeSet;
 
 pub use facts::{NODES_AT_ONCE, facts, nodes_to_ask};
-pub use tests_from_nodes::{authority, load_test, prove};
+pub use from_here::prove_from_here;
+pub use tests_from_nodes::{authority, facts_of_hosts, load_test, prove};
 
 use super::{Progress, Quiet};
 use crate::bpf::{

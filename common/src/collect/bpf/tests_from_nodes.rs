@@ -10,8 +10,9 @@ use super::super::probes::reason;
 use super::NODES_AT_ONCE;
 use crate::bpf::endpoint::NodeProof;
 use crate::bpf::load::{self, Loaded};
-use crate::bpf::{Endpoint, Situation, text};
+use crate::bpf::{BpfFacts, Endpoint, Situation, text};
 use crate::cluster::Cluster;
+use crate::node::bpf_host;
 use crate::node::endpoint::{endpoint_script, load_script, test_endpoint, test_host};
 use crate::node::pod::{NodePodError, NodePods};
 use crate::slim::Pod;
@@ -79,6 +80,33 @@ async fn on_host(pods: &NodePods, name: &str, script: &str) -> Result<Vec<u8>, N
     let body = test_host(&pods.on(name).await?, script).await;
     pods.release(name).await;
     body
+}
+
+/// What these nodes show of their data plane from their hosts: also where the nodes' own programs find the API server.
+pub async fn facts_of_hosts(
+    pods: &NodePods,
+    nodes: &BTreeSet<String>,
+    progress: &dyn Progress,
+) -> BTreeMap<String, Known<BpfFacts>> {
+    progress.stage("looking at the nodes' hosts", Some(nodes.len()));
+    let ask = |name: String| async move {
+        let told = async { bpf_host(&pods.on(&name).await?).await }.await;
+        pods.release(&name).await;
+        let facts = match told {
+            Ok(body) => Known::Known(BpfFacts::from_scan(&name, &body)),
+            Err(error) => {
+                let what = format!("nodes/{name}/bpf.txt");
+                Known::Unknown(Gap::new(what, error.gap_reason(), error.to_string()))
+            }
+        };
+        progress.step(&name);
+        (name, facts)
+    };
+    let at_once = pods.options().max_parallel.max(1);
+    let found = stream::iter(nodes.iter().cloned().map(ask)).buffer_unordered(at_once).collect();
+    let found = found.await;
+    progress.done();
+    found
 }
 
 /// Whether each of these nodes' kernels takes a program, by pods on the nodes.

@@ -34,7 +34,7 @@ pub(in crate::execute) async fn observe(
         Condition::NoPods { workload } => {
             let (object, pods) =
                 tokio::join!(object(cluster, workload), pods_in(cluster, &workload.namespace));
-            Observed { object, pods, ..nothing }
+            Observed { pods, object, ..nothing }
         }
         Condition::ProofCleared { namespace, run } => {
             let left = crate::execute::prove::left(cluster, namespace, run).await;

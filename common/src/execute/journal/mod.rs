@@ -173,6 +173,23 @@ impl Journal {
     }
 }
 
+/// Writes a journal that was kept elsewhere, whole or not at all.
+///
+/// # Errors
+/// When the disk refuses.
+pub(super) fn adopt(path: &Path, text: &[u8]) -> Result<(), JournalError> {
+    if let Some(directory) = path.parent() {
+        make_private(directory).map_err(JournalError::io("create directory", directory))?;
+    }
+    let partial = path.with_extension("partial");
+    // What a killed attempt left.
+    drop(fs::remove_file(&partial));
+    let mut file = create_private(&partial).map_err(JournalError::io("create", &partial))?;
+    let written = file.write_all(text).and_then(|()| file.sync_all());
+    written.map_err(JournalError::io("write journal", &partial))?;
+    fs::rename(&partial, path).map_err(JournalError::io("create", path))
+}
+
 /// Longest time that somebody who only reads a journal keeps it locked.
 const READING: Duration = Duration::from_secs(2);
 

@@ -79,7 +79,7 @@ fn node(snapshot: &Snapshot, name: &str) -> NodeStatus {
         problems: Vec::new(),
         unknown: Vec::new(),
     };
-    if !is_managed(snapshot, name) {
+    if !snapshot.is_managed(name) {
         status.verdict = NodeVerdict::NotManaged;
         status.felix = super::AgentStatus::default();
         return status;
@@ -117,33 +117,6 @@ fn verdict(status: &NodeStatus) -> NodeVerdict {
     } else {
         NodeVerdict::Healthy
     }
-}
-
-/// False for Windows, and where no pod is although the DaemonSet has all that it wants.
-fn is_managed(snapshot: &Snapshot, name: &str) -> bool {
-    let node = snapshot.nodes.items.iter().find(|node| node.metadata.name == name);
-    if node.is_some_and(|node| !node.is_linux()) {
-        return false;
-    }
-    if snapshot.calico_node_on(name).is_some() || !snapshot.pods.is_whole() {
-        return true;
-    }
-    let Some(install) = snapshot.install.known() else { return true };
-    let is_it =
-        |namespace: &str, name: &str| namespace == install.namespace && name == install.daemon_set;
-    let set = snapshot
-        .daemon_sets
-        .items
-        .iter()
-        .find(|set| is_it(&set.metadata.namespace, &set.metadata.name));
-    let with_pod: BTreeSet<&str> =
-        snapshot.calico_node_pods().map(|pod| pod.spec.node_name.as_str()).collect();
-    let have = i64::try_from(with_pod.len()).unwrap_or(i64::MAX);
-    // A DaemonSet that was just made has not counted yet.
-    set.is_none_or(|set| {
-        let wanted = set.status.desired_number_scheduled;
-        wanted == 0 || have < wanted
-    })
 }
 
 fn pod(snapshot: &Snapshot, status: &mut NodeStatus) {

@@ -58,6 +58,7 @@ pub(crate) async fn disable(session: &Session, flags: &DisableFlags) -> Result<E
         return Ok(Exit::Good);
     }
     let cluster = look::connect(session).await?;
+    ground::adopt_runs(session, &cluster).await?;
     let runs = if flags.ignore_runs {
         Vec::new()
     } else {
@@ -74,6 +75,7 @@ pub(crate) async fn rollback(session: &Session, flags: &RollbackFlags) -> Result
         return Ok(Exit::Good);
     }
     let cluster = look::connect(session).await?;
+    ground::adopt_runs(session, &cluster).await?;
     let run = look::interruptible(earlier::find(session, &cluster, &flags.run)).await??;
     take_back(session, &cluster, &[run], &flags.change, &flags.pods).await
 }
@@ -166,7 +168,10 @@ async fn one(
     let (journal, recorded) = reopen(run)?;
     let id = recorded.plan.id.clone();
     let pods = pods.open(session, cluster, id.clone(), Op::Repair, "rollback").await;
-    let work = (Work::TakeBack(&recorded), Manner { take_back: false, patience: PATIENCE });
+    let work = (
+        Work::TakeBack(&recorded),
+        Manner { take_back: false, patience: PATIENCE, mirrored: true },
+    );
     let ended = change::carry_out_so(session, cluster, &pods, journal, work, consent).await?;
     let outcome = ended.outcome;
     let exit = exit_of(outcome.result);
@@ -228,7 +233,7 @@ async fn planned(
     }
     let pods = flags.pods.open(session, cluster, run.clone(), Op::Repair, "disable").await;
     // With kube-proxy back, a failure on the way leaves a cluster that works: nothing is gained by going there again.
-    let manner = Manner { take_back: false, patience: PATIENCE };
+    let manner = Manner { take_back: false, patience: PATIENCE, mirrored: true };
     let ended = change::apply_so(session, cluster, &pods, &plan, flags.change.yes, manner).await?;
     match ended {
         Some(ended) => finish::ended(session, &plan, ended),

@@ -4,6 +4,7 @@ use common::bpf::{BpfFacts, NodeDataPlane, Situation};
 use common::cli::{Exit, FailOn, Failure, Kind};
 use common::cluster::Cluster;
 use common::collect::bpf;
+use common::execute::mirror;
 use common::plan::ebpf::{Missing, Object, Objects};
 use common::snapshot::Known;
 use common::verbs::Session;
@@ -22,6 +23,22 @@ pub(crate) async fn installation(
         return Ok(Err(exit));
     }
     Ok(Ok(look))
+}
+
+/// The journals that other machines left in the cluster, so that their runs can be gone on with from here. Whoever may not see them
+/// has his own.
+pub(crate) async fn adopt_runs(session: &Session, cluster: &Cluster) -> Result<(), Failure> {
+    match look::interruptible(mirror::fetch(cluster)).await? {
+        Ok(runs) => {
+            for run in runs {
+                session.printer.talk(&format!(
+                    "Run {run} was begun on another machine and is not done: its journal was fetched from the cluster."
+                ));
+            }
+        }
+        Err(error) => session.printer.talk(&format!("note: journals of other machines: {error}")),
+    }
+    Ok(())
 }
 
 /// Everything that plans are made from.

@@ -14,7 +14,7 @@ use common::verbs::undo::reopen;
 use common::verbs::{Session, allowed, earlier, look};
 
 use super::enable::PATIENCE;
-use super::{back, finish};
+use super::{back, finish, ground};
 use crate::roles;
 
 /// Which run to go on with.
@@ -39,6 +39,7 @@ pub(crate) async fn run(session: &Session, flags: &ResumeFlags) -> Result<Exit, 
         return Ok(Exit::Good);
     }
     let cluster = look::connect(session).await?;
+    ground::adopt_runs(session, &cluster).await?;
     let run = look::interruptible(earlier::find(session, &cluster, &flags.run)).await??;
     let left = left_of(&run);
     match run.state() {
@@ -71,8 +72,9 @@ pub(crate) async fn run(session: &Session, flags: &ResumeFlags) -> Result<Exit, 
     let (journal, recorded) = reopen(&run)?;
     let id = recorded.plan.id.clone();
     let pods = flags.pods.open(session, &cluster, id, Op::Repair, "resume").await;
-    let take_back = !flags.no_rollback && recorded.plan.made_by.ends_with(" enable");
-    let work = (Work::GoOn(&recorded), Manner { take_back, patience: PATIENCE });
+    let is_there = |verb| recorded.plan.made_by.ends_with(verb);
+    let take_back = !flags.no_rollback && (is_there(" enable") || is_there(" kube-proxy off"));
+    let work = (Work::GoOn(&recorded), Manner { take_back, patience: PATIENCE, mirrored: true });
     let ended = change::carry_out_so(session, &cluster, &pods, journal, work, consent).await?;
     finish::ended(session, &recorded.plan, ended)
 }

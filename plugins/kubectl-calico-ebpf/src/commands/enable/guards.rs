@@ -9,6 +9,7 @@ use common::bpf::{Endpoint, Situation};
 use common::cli::{Failure, Kind};
 use common::cluster::Cluster;
 use common::collect::{Quiet, bpf};
+use common::node::pod::NodePods;
 use common::report::escape;
 use common::verbs::Session;
 use common::verbs::look;
@@ -69,13 +70,14 @@ fn line(it: &Judgement) -> String {
     format!("{}{on}: {}", it.requirement.id, it.reason)
 }
 
-/// Refuses an endpoint that a node does not reach, or that nobody could try.
+/// Refuses an endpoint that a node does not reach, that another one answers at than the cluster's API server, or that nobody
+/// could try. Who answers is told from the nodes' hosts, through `pods`; without them a connection is all that is asked for.
 pub(super) async fn endpoint(
     session: &Session,
     cluster: &Cluster,
-    situation: &Situation<'_>,
-    endpoint: &Endpoint,
+    (situation, endpoint): (&Situation<'_>, &Endpoint),
     forced: &[String],
+    pods: Option<&NodePods>,
 ) -> Result<(), Failure> {
     let nodes = situation.nodes.keys().cloned().collect();
     let authority = bpf::authority(situation);
@@ -84,7 +86,7 @@ pub(super) async fn endpoint(
         situation.snapshot,
         (endpoint, authority),
         &nodes,
-        None,
+        pods,
         &Quiet,
     ));
     let proofs = look::interruptible(asking).await?;

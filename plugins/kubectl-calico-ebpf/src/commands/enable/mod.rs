@@ -1,6 +1,7 @@
 //! `enable`: eBPF on, and with `--disable-kube-proxy` kube-proxy off, with a proof of Services after each step.
 
 mod guards;
+pub(super) mod kube_proxy_off;
 pub(super) mod targets;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use common::bpf::endpoint::parse_endpoint;
 use common::bpf::{Endpoint, Situation};
 use common::cli::{Exit, Failure, Kind};
 use common::cluster::Cluster;
+use common::collect::Which;
 use common::execute::{measure, new_plan_id};
 use common::node::pod::Op;
 use common::plan::ebpf::{Done, Ground, Objects, Wish, plan_enable};
@@ -17,11 +19,11 @@ use common::plan::{Plan, PlanId};
 use common::verbs::Session;
 use common::verbs::change::{self, Manner};
 use common::verbs::look::{self, Look};
-use common::verbs::node_flags::PodFlags;
+use common::verbs::node_flags::{PodFlags, announce, close};
 use common::verbs::repair::{self, ChangeFlags, DryRun};
 use common::verbs::role::RoleFlags;
 
-use super::{endpoints, finish, ground};
+use super::{endpoints, finish, ground, kube_proxy};
 use crate::roles;
 
 /// How to take a cluster to eBPF.
@@ -70,9 +72,12 @@ pub(crate) async fn run(session: &Session, flags: &EnableFlags) -> Result<Exit, 
     };
     let situation = ground::situation(&cluster, &look).await?;
     let objects = ground::objects(&situation)?;
+    if flags.disable_kube_proxy {
+        kube_proxy::demand_way(session, &situation)?;
+    }
     let wish = wish(&cluster, &situation, flags)?;
     guards::requirements(session, &situation, &flags.force)?;
-    guards::endpoint(session, &cluster, &situation, &wish.endpoint, &flags.force).await?;
+    endpoint_is_proven(session, &cluster, (&situation, &wish.endpoint), flags).await?;
     let plan =
         Box::pin(plan(session, &cluster, (&look, &situation, &objects), flags, &wish)).await?;
     if plan.steps.is_empty() {
@@ -97,6 +102,23 @@ fn wish(
     })
 }
 
+/// Asks the nodes about the endpoint. A dry run makes no pods for that.
+async fn endpoint_is_proven(
+    session: &Session,
+    cluster: &Cluster,
+    about: (&Situation<'_>, &Endpoint),
+    flags: &EnableFlags,
+) -> Result<(), Failure> {
+    if flags.change.dry_run != DryRun::None {
+        return guards::endpoint(session, cluster, about, &flags.force, None).await;
+    }
+    let pods = flags.pods.open(session, cluster, new_plan_id(), Op::Inspect, "enable").await;
+    announce(session, &pods, &Which::Listed(about.0.nodes.keys().cloned().collect()));
+    let proven = guards::endpoint(session, cluster, about, &flags.force, Some(&pods)).await;
+    close(session, &pods).await;
+    proven
+}
+
 async fn plan(
     session: &Session,
     cluster: &Cluster,
@@ -108,7 +130,7 @@ async fn plan(
     let target = repair::target(cluster, look).await?;
     let made_by = session.made_by_verb("enable");
     let proof = targets::proof(situation, objects, &run, &flags.service)?;
-    let mut ground = Ground {
+    let ground = Ground {
         run: &run,
         made_by: &made_by,
         target: &target,
@@ -119,27 +141,39 @@ async fn plan(
         nodes: situation.nodes.len(),
         done: done(situation, objects, wish),
     };
-    let plan = plan_enable(&ground, wish, Vec::new());
-    if plan.steps.is_empty() || flags.change.dry_run != DryRun::None {
+    proven(session, cluster, &ground, wish, flags.change.dry_run).await
+}
+
+/// The plan for what this ground holds, with proofs of what answers now.
+async fn proven(
+    session: &Session,
+    cluster: &Cluster,
+    ground: &Ground<'_>,
+    wish: &Wish,
+    dry_run: DryRun,
+) -> Result<Plan, Failure> {
+    let plan = plan_enable(ground, wish, Vec::new());
+    if plan.steps.is_empty() || dry_run != DryRun::None {
         return Ok(plan);
     }
+    let proof = ground.proof;
     session.printer.talk(&format!(
         "Asking Services from every node as things are: a pod on each of {} nodes and a Service, in namespace {}, which are removed again.",
-        situation.nodes.len(),
+        ground.nodes,
         proof.agent.namespace
     ));
-    let asking = Box::pin(measure(cluster, &proof, session.plugin));
+    let asking = Box::pin(measure(cluster, proof, session.plugin));
     let measured = match look::interruptible(asking).await {
         Ok(measured) => measured.map_err(|why| {
             Failure::new(Kind::Refused, format!("nothing was changed: {why}"))
                 .hint("see what is wrong: kubectl calico-doctor")
         })?,
         Err(failure) => {
-            clear(cluster, session, &run, &proof.agent.namespace).await;
+            clear(cluster, session, ground.run, &proof.agent.namespace).await;
             return Err(failure);
         }
     };
-    ground.proof = &measured.proof;
+    let ground = Ground { proof: &measured.proof, ..ground.clone() };
     Ok(plan_enable(&ground, wish, measured.left_out))
 }
 
@@ -174,7 +208,7 @@ async fn apply(
     plan: &Plan,
 ) -> Result<Exit, Failure> {
     let pods = flags.pods.open(session, cluster, plan.id.clone(), Op::Repair, "enable").await;
-    let manner = Manner { take_back: !flags.no_rollback, patience: PATIENCE };
+    let manner = Manner { take_back: !flags.no_rollback, patience: PATIENCE, mirrored: true };
     let ended = change::apply_so(session, cluster, &pods, plan, flags.change.yes, manner).await?;
     match ended {
         Some(ended) => finish::ended(session, plan, ended),
