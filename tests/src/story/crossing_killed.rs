@@ -22,6 +22,10 @@ pub enum Phase {
     Acted,
     /// The end is written down, and nothing of what follows is.
     Ended,
+    /// The end of the whole run is written down; the copy of its journal and its Lease are there.
+    Over,
+    /// The same, and the copy of its journal is gone.
+    Cleared,
 }
 
 /// A moment of a step on the way there or back.
@@ -33,8 +37,6 @@ pub struct Spot {
     step: String,
     phase: Phase,
     is_back: bool,
-    /// Nothing follows it in its direction.
-    is_last: bool,
     install: Install,
 }
 
@@ -45,9 +47,10 @@ impl Spot {
             let mut phases =
                 if place == 0 { vec![Phase::Measuring, Phase::Before] } else { vec![] };
             phases.extend(phases_there(step, install));
-            let is_last = place + 1 == steps.len();
-            let spot =
-                |phase| Self { place, step: step.clone(), phase, is_back: false, is_last, install };
+            if place + 1 == steps.len() {
+                phases.extend([Phase::Over, Phase::Cleared]);
+            }
+            let spot = |phase| Self { place, step: step.clone(), phase, is_back: false, install };
             phases.into_iter().map(spot).collect::<Vec<_>>()
         };
         steps.iter().enumerate().flat_map(of_step).collect()
@@ -56,9 +59,7 @@ impl Spot {
     /// Every spot on the way back from there.
     pub fn back(steps: &[String], install: Install) -> Vec<Self> {
         let of_step = |(place, step): (usize, &String)| {
-            let is_last = place == 0;
-            let spot =
-                |phase| Self { place, step: step.clone(), phase, is_back: true, is_last, install };
+            let spot = |phase| Self { place, step: step.clone(), phase, is_back: true, install };
             phases_back(step).into_iter().map(spot).collect::<Vec<_>>()
         };
         steps.iter().enumerate().rev().flat_map(of_step).collect()
@@ -81,9 +82,11 @@ impl Spot {
         let is_proof = is_proof(&self.step);
         match self.phase {
             Phase::Measuring => (Hold::Answer, is_asking),
-            Phase::Ended if self.is_last => (Hold::Request, gives_lease_back),
+            Phase::Over => (Hold::Request, deletes_the_copy),
+            Phase::Cleared => (Hold::Request, gives_lease_back),
             Phase::Before | Phase::Ended => (Hold::Request, is_of_a_step),
-            Phase::Intended if is_bare => (Hold::Request, is_of_a_step),
+            Phase::Intended if is_bare => (Hold::Request, acts),
+            Phase::Intended if is_proof => (Hold::Request, makes_a_pod),
             Phase::Intended => (Hold::Request, writes),
             Phase::Halfway if self.is_in_proof() => (Hold::Answer, is_asking),
             Phase::Halfway => (Hold::Answer, writes),
@@ -106,6 +109,7 @@ impl Spot {
         match (self.phase, self.is_back) {
             (Phase::Measuring, _) => journal.run.is_empty(),
             (Phase::Before, _) => has_ended(0),
+            (Phase::Over | Phase::Cleared, _) => journal.ended,
             (Phase::Ended, false) => has_ended(self.place + 1),
             (Phase::Ended, true) => journal.has_taken_back(&self.step),
             (_, false) => journal.is_at(self.place),
@@ -139,14 +143,14 @@ fn phases_there(step: &str, install: Install) -> Vec<Phase> {
     }
 }
 
-/// That a step was taken back is a point of the last one only: elsewhere the way back of the next is begun with no request between.
 fn phases_back(step: &str) -> Vec<Phase> {
     match step {
-        "endpoint" => vec![Phase::Intended, Phase::Halfway, Phase::Acted],
         // Its way back proves kube-proxy.
-        "kube-proxy-off" => vec![Phase::Intended, Phase::Acted, Phase::Halfway],
-        "proof-before" => vec![Phase::Intended, Phase::Halfway, Phase::Acted, Phase::Ended],
-        "bpf-on" | "coexist" | "cleanup-on" => vec![Phase::Intended, Phase::Acted],
+        "kube-proxy-off" => vec![Phase::Intended, Phase::Acted, Phase::Halfway, Phase::Ended],
+        "endpoint" | "proof-before" => {
+            vec![Phase::Intended, Phase::Halfway, Phase::Acted, Phase::Ended]
+        }
+        "bpf-on" | "coexist" | "cleanup-on" => vec![Phase::Intended, Phase::Acted, Phase::Ended],
         _ => vec![],
     }
 }
@@ -156,8 +160,21 @@ fn is_of_a_step(asked: &Asked) -> bool {
     !asked.path.contains("/leases") && !asked.path.contains("/selfsubject")
 }
 
+/// What changes the copy of the journal does not act.
+fn is_about_the_copy(asked: &Asked) -> bool {
+    asked.path.contains("/configmaps/kubectl-calico-journal-")
+}
+
+fn acts(asked: &Asked) -> bool {
+    is_of_a_step(asked) && !is_about_the_copy(asked)
+}
+
 fn writes(asked: &Asked) -> bool {
-    is_of_a_step(asked) && !asked.is_stream && asked.method != "GET"
+    acts(asked) && !asked.is_stream && asked.method != "GET"
+}
+
+fn makes_a_pod(asked: &Asked) -> bool {
+    asked.method == "POST" && asked.path.contains("/pods?")
 }
 
 fn is_asking(asked: &Asked) -> bool {
@@ -170,6 +187,10 @@ fn deletes_a_pod(asked: &Asked) -> bool {
 
 fn restarts_agents(asked: &Asked) -> bool {
     asked.method == "PATCH" && asked.path.contains("/daemonsets/")
+}
+
+fn deletes_the_copy(asked: &Asked) -> bool {
+    asked.method == "DELETE" && is_about_the_copy(asked)
 }
 
 fn gives_lease_back(asked: &Asked) -> bool {

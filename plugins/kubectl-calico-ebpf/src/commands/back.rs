@@ -122,6 +122,7 @@ pub(crate) async fn take_back(
     }
     if is_empty {
         if let Some(run) = runs.first() {
+            change::unmirror(session, cluster, run.id()).await;
             finish::tidy(session, cluster, &run.recorded.plan).await;
         }
         return Ok(Exit::Good);

@@ -2,7 +2,7 @@
 
 use common::cli::{Exit, Failure, OutputFormat};
 use common::cluster::Cluster;
-use common::execute::find_ours;
+use common::execute::{find_ours, mirror};
 use common::plan::{Outcome, Plan, RunResult};
 use common::report::v1::FixReport;
 use common::report::{differences, outcome as outcome_text};
@@ -33,6 +33,9 @@ pub(crate) async fn tidy(session: &Session, cluster: &Cluster, plan: &Plan) {
         Err(error) => session
             .printer
             .talk(&format!("warning: what an earlier run left could not be looked for: {error}")),
+    }
+    if let Err(error) = mirror::remove_over(cluster).await {
+        session.printer.talk(&format!("warning: {error}"));
     }
 }
 
