@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::journal::{self, JournalError};
+use super::journal::{self, JournalError, Recorded, Run, RunState};
 use crate::calico::names::{LEASE_NAMESPACE, MANAGED_BY, OURS};
 use crate::cluster::{ApiError, Cluster, ListRequest, Patch, Write};
-use crate::plan::{ObjectRef, PlanId};
+use crate::plan::{ObjectRef, PlanId, RunResult};
 use crate::snapshot::Resource;
 
 /// Label of the copies.
@@ -95,22 +95,59 @@ pub async fn remove(cluster: &Cluster, run: &PlanId) -> Result<(), ApiError> {
     }
 }
 
-/// Writes the copies of runs that this machine has no journal of into the directory of journals. They are the answer.
+/// Removes the copies of runs that are over, as their journals on this machine tell: their processes died before they did.
 ///
 /// # Errors
-/// When copies cannot be listed, or written here.
-pub async fn fetch(cluster: &Cluster) -> Result<Vec<PlanId>, MirrorError> {
+/// When copies cannot be listed, or one cannot be removed.
+pub async fn remove_over(cluster: &Cluster) -> Result<(), MirrorError> {
+    let directory = journal::directory()?;
+    for copy in copies(cluster).await? {
+        let run = run_of(&copy);
+        let Some(path) = place(&directory, run) else { continue };
+        if is_over(&path) {
+            remove(cluster, &PlanId(run.to_owned())).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether nobody needs to go on with the run of this journal: one that failed may be gone on with from elsewhere.
+fn is_over(path: &Path) -> bool {
+    journal::read(path).is_ok_and(|recorded| needs_no_copy(recorded, path))
+}
+
+fn needs_no_copy(recorded: Recorded, path: &Path) -> bool {
+    let run = Run { path: path.to_owned(), recorded };
+    matches!(
+        run.state(),
+        RunState::Ended(RunResult::Done) | RunState::Undone | RunState::Superseded
+    )
+}
+
+async fn copies(cluster: &Cluster) -> Result<Vec<Value>, ApiError> {
     let request = ListRequest {
         namespace: Some(LEASE_NAMESPACE.to_owned()),
         label_selector: Some(format!("{MANAGED_BY}={OURS},{LABEL}=true")),
         ..ListRequest::all(Resource::new("configmaps", ""), "v1")
     };
-    let found: Vec<Value> = cluster.list_as(&request).await?;
+    cluster.list_as(&request).await
+}
+
+fn run_of(copy: &Value) -> &str {
+    let run = copy.pointer("/metadata/labels/kubectl-calico~1run");
+    run.and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Writes the copies of runs that this machine has no journal of into the directory of journals. They are the answer.
+///
+/// # Errors
+/// When copies cannot be listed, or written here.
+pub async fn fetch(cluster: &Cluster) -> Result<Vec<PlanId>, MirrorError> {
     let directory = journal::directory()?;
     let mut fetched = Vec::new();
-    for copy in found {
+    for copy in copies(cluster).await? {
         let text = |path: &str| copy.pointer(path).and_then(Value::as_str).unwrap_or_default();
-        let run = text("/metadata/labels/kubectl-calico~1run");
+        let run = run_of(&copy);
         let Some(path) = place(&directory, run) else { continue };
         if path.exists() {
             continue;
@@ -130,6 +167,38 @@ fn place(directory: &Path, run: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_run_that_came_to_an_end_needs_no_copy() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("01A.jsonl");
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let target = crate::plan::Target {
+            cluster_uid: "c".into(),
+            context: "c".into(),
+            cluster_name: "c".into(),
+            server: "https://192.0.2.1".into(),
+            user: "me".into(),
+        };
+        let plan = crate::plan::Plan {
+            id: PlanId("01A".into()),
+            made_by: "test".into(),
+            target,
+            taken: at,
+            steps: vec![],
+            left_out: vec![],
+            max_failures: 1,
+        };
+        let mut run = journal::Journal::create(directory.path(), &plan, at).unwrap();
+        assert!(!is_over(&path), "it goes on");
+        let mut ends = |result| {
+            run.write(&journal::Entry::End { at, result }).unwrap();
+            let recorded = journal::Recorded { running: false, ..journal::read(&path).unwrap() };
+            needs_no_copy(recorded, &path)
+        };
+        assert!(!ends(RunResult::Failed), "somebody may go on with it");
+        assert!(ends(RunResult::Done));
+    }
 
     #[test]
     fn a_copy_is_written_nowhere_but_among_the_journals() {

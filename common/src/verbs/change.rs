@@ -299,7 +299,7 @@ impl Ended {
 }
 
 /// Removes the copy of a journal that nobody needs any more.
-async fn unmirror(session: &Session, cluster: &Cluster, run: &PlanId) {
+pub async fn unmirror(session: &Session, cluster: &Cluster, run: &PlanId) {
     if let Err(error) = mirror::remove(cluster, run).await {
         session.printer.talk(&format!("warning: {error}"));
     }

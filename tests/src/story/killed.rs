@@ -31,6 +31,10 @@ pub struct Journal {
     pub steps: Vec<String>,
     /// Steps that left `pending`, each with its last state, in order.
     pub states: Vec<(String, String)>,
+    /// Steps that somebody began to take back, in that order.
+    pub undoing: Vec<String>,
+    /// Steps that were taken back, in that order.
+    pub undone: Vec<String>,
     /// Whether the run ended by itself.
     pub ended: bool,
 }
@@ -56,6 +60,8 @@ impl Journal {
                     journal.steps =
                         steps.filter_map(|it| it["id"].as_str().map(ToOwned::to_owned)).collect();
                 }
+                "undoing" => journal.undoing.push(word("step")),
+                "step" if word("state") == "undone" => journal.undone.push(word("step")),
                 "step" => match journal.states.last_mut() {
                     Some((step, state)) if *step == word("step") => *state = word("state"),
                     _ => journal.states.push((word("step"), word("state"))),
@@ -75,6 +81,17 @@ impl Journal {
     /// Whether this step (by its place) is begun and not over.
     pub fn is_at(&self, step: usize) -> bool {
         self.states.len() == step + 1 && self.states[step].1 == "started"
+    }
+
+    /// Whether this step is the one that is being taken back.
+    pub fn is_taking_back(&self, step: &str) -> bool {
+        self.undoing.last().is_some_and(|it| it == step) && !self.undone.iter().any(|it| it == step)
+    }
+
+    /// Whether this step was taken back, and nothing was begun after it.
+    pub fn has_taken_back(&self, step: &str) -> bool {
+        let is_last = |all: &[String]| all.last().is_some_and(|it| it == step);
+        is_last(&self.undoing) && is_last(&self.undone)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The stories that live tests tell: pods on a testbed, a fault, the doctor, and what must be true afterwards.
 
 mod crossing;
+mod crossing_killed;
 mod hanging;
 mod host;
 mod killed;
@@ -18,6 +19,7 @@ mod watcher;
 mod world;
 
 pub use crossing::{Crossing, Touched, differences};
+pub use crossing_killed::{Phase, Spot, kill_at, labelled};
 pub use hanging::{Expected, NODE, Story, demand};
 pub use host::{Files, Host, nothing_of_ours, our_files, remove_backups};
 pub use killed::{Journal, LOOPBACK, NextJournal, Running, journals, scripts};

@@ -1,9 +1,9 @@
 //! The story that `kubectl calico-ebpf` exists for: a cluster goes to eBPF without kube-proxy, and comes back.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Crossing, Watcher, demand, differences, nothing_of_ours};
-use crate::testbed::{Error, Progress, Service, Testbed, wait_until};
+use crate::testbed::{Error, Progress, Testbed};
 
 /// There, and back to exactly what was before; a watcher sees no moment at which nobody serves a node's Services, and is shown to
 /// be able to see one.
@@ -39,7 +39,7 @@ pub fn there_and_back(testbed: &Testbed) -> Result<(), Error> {
     let watched = watcher.end();
     say(&format!("{watched:?}"));
     demand(watched.is_quiet(), "somebody served every node all the time", &watched)?;
-    the_watcher_sees(testbed)
+    Watcher::can_fire(testbed)
 }
 
 /// Of all that a run makes only the ConfigMap by which Calico finds the API server stays.
@@ -71,20 +71,6 @@ fn dry_run_changes_nothing(crossing: &Crossing<'_>) -> Result<(), Error> {
     let lines = differences(&before, &crossing.touched()?);
     demand(lines.is_empty(), "a dry run changes nothing", &lines)?;
     nothing_of_ours(crossing.testbed)
-}
-
-/// The control: with kube-proxy held back on a node that is not on eBPF, the watcher fires.
-fn the_watcher_sees(testbed: &Testbed) -> Result<(), Error> {
-    let node = &testbed.nodes()[0];
-    let watcher = Watcher::start(testbed);
-    node.stop_service(Service::KubeProxy)?;
-    let looked = wait_until("the watcher sees it", Duration::from_secs(20), || {
-        if watcher.has_alarm() { Ok(()) } else { Err("no alarm".to_owned()) }
-    });
-    let seen = looked.map(|()| watcher.end());
-    node.start_service(Service::KubeProxy)?;
-    let seen = seen?;
-    demand(seen.alarms.contains_key(node.name()), "the watcher can fire", &seen)
 }
 
 /// What was measured, for whoever reads the test's output.

@@ -6,10 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::testbed::{Error, Node, Testbed};
+use super::demand;
+use crate::testbed::{Error, Node, Service, Testbed, wait_until};
 
 /// Time between two looks at all nodes.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Time within which the control must fire.
+const LIMIT: Duration = Duration::from_secs(20);
 /// Says what serves on a node: kube-proxy's process, and eBPF with a program on the node's device and a table of Services.
 const SERVES: &str = r#"pgrep -f "^/opt/testbed/bin/kubebox kube-proxy " >/dev/null && echo kube-proxy
 tc filter show dev eth0 ingress 2>/dev/null | grep -q cali_ && nft list table ip testbed-bpf >/dev/null 2>&1 && echo ebpf
@@ -58,6 +61,20 @@ impl Watcher {
     /// Whether it has seen a node that nobody served.
     pub fn has_alarm(&self) -> bool {
         !self.seen.lock().unwrap_or_else(PoisonError::into_inner).alarms.is_empty()
+    }
+
+    /// The control: with kube-proxy held back on a node that is not on eBPF, a watcher has an alarm.
+    pub fn can_fire(testbed: &Testbed) -> Result<(), Error> {
+        let node = &testbed.nodes()[0];
+        let watcher = Self::start(testbed);
+        node.stop_service(Service::KubeProxy)?;
+        let fired = wait_until("the watcher looks", LIMIT, || {
+            if watcher.has_alarm() { Ok(()) } else { Err("no alarm".to_owned()) }
+        });
+        node.start_service(Service::KubeProxy)?;
+        fired?;
+        let seen = watcher.end();
+        demand(seen.alarms.contains_key(node.name()), "the watcher can fire", &seen)
     }
 
     /// Ends it, and tells what it saw.

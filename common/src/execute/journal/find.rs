@@ -61,12 +61,12 @@ impl Run {
     pub fn state(&self) -> RunState {
         let it = &self.recorded;
         let is_undone = it.states.values().any(|state| *state == StepState::Undone);
-        match (it.running, it.undo, it.end) {
-            (true, _, _) => RunState::Running,
-            (_, Some(RunResult::Done), _) => RunState::Undone,
+        match (it.running, it.end) {
+            (true, _) => RunState::Running,
+            _ if it.is_undone() => RunState::Undone,
             _ if is_undone || it.undo.is_some() || it.undo_begun => RunState::PartlyUndone,
             _ if it.superseded => RunState::Superseded,
-            (_, _, Some(end)) => RunState::Ended(end),
+            (_, Some(end)) => RunState::Ended(end),
             _ => RunState::CutOff,
         }
     }

@@ -155,6 +155,35 @@ fn a_run_is_what_its_last_lines_say() {
 }
 
 #[test]
+fn a_way_back_that_was_cut_off_is_half_done_until_nothing_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let mut journal = create(directory, "01A", "c1");
+    for step in ["a", "c"] {
+        note(&mut journal, step, StepState::Started);
+        note(&mut journal, step, StepState::Done);
+    }
+    let undone = |journal: &mut Journal, id: &str| {
+        journal.write(&Entry::Undoing { at: NOW, step: StepId(id.into()) }).unwrap();
+        note(journal, id, StepState::Undone);
+    };
+    undone(&mut journal, "c");
+    drop(journal);
+    let run = found(directory, "01A");
+    assert_eq!((run.state(), run.recorded.undoable().len()), (RunState::PartlyUndone, 1));
+    assert_eq!(unfinished_runs(directory, "c1").unwrap().len(), 1);
+
+    let (mut journal, _) = Journal::reopen(&directory.join("01A.jsonl")).unwrap();
+    undone(&mut journal, "a");
+    let running = find(directory, "c1", "01A").unwrap();
+    assert!(running.recorded.running && !running.recorded.is_over(), "it goes on");
+    // Killed before it wrote that this is all.
+    drop(journal);
+    assert_eq!(found(directory, "01A").state(), RunState::Undone);
+    assert_eq!(unfinished_runs(directory, "c1").unwrap(), []);
+}
+
+#[test]
 fn only_one_process_goes_on_with_a_journal() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();

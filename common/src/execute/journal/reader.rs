@@ -134,9 +134,15 @@ impl Recorded {
     /// True once nothing is left to be done in it: it ended by itself, a later run took its place, or it was taken back.
     pub fn is_over(&self) -> bool {
         let is_half_undone = self.undo_begun && self.undo.is_none();
-        (self.end.is_some() && !is_half_undone)
-            || self.superseded
-            || self.undo == Some(RunResult::Done)
+        (self.end.is_some() && !is_half_undone) || self.superseded || self.is_undone()
+    }
+
+    /// True once all that could be taken back was, also when its process died before it wrote that down.
+    pub fn is_undone(&self) -> bool {
+        match self.undo {
+            Some(result) => result == RunResult::Done,
+            None => self.undo_begun && !self.running && self.undoable().is_empty(),
+        }
     }
 }
 

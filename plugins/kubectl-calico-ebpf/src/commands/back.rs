@@ -117,7 +117,14 @@ pub(crate) async fn take_back(
     if is_empty || change.dry_run != DryRun::None || text {
         print(session, runs, &explanation, is_empty)?;
     }
-    if is_empty || change.dry_run != DryRun::None {
+    if change.dry_run != DryRun::None {
+        return Ok(Exit::Good);
+    }
+    if is_empty {
+        if let Some(run) = runs.first() {
+            change::unmirror(session, cluster, run.id()).await;
+            finish::tidy(session, cluster, &run.recorded.plan).await;
+        }
         return Ok(Exit::Good);
     }
     let steps: Vec<_> = runs.iter().flat_map(|run| run.recorded.undoable()).collect();
@@ -219,7 +226,8 @@ async fn planned(
         },
     });
     if plan.steps.is_empty() {
-        return finish::nothing(session, &plan, "eBPF is off, and kube-proxy serves.");
+        let note = "eBPF is off, and kube-proxy serves.";
+        return finish::nothing(session, cluster, &plan, note).await;
     }
     if flags.change.dry_run != DryRun::None {
         return finish::dry_run(session, cluster, &plan, flags.change.dry_run).await;

@@ -2,6 +2,7 @@
 
 use common::cli::{Exit, Failure, OutputFormat};
 use common::cluster::Cluster;
+use common::execute::{find_ours, mirror};
 use common::plan::{Outcome, Plan, RunResult};
 use common::report::v1::FixReport;
 use common::report::{differences, outcome as outcome_text};
@@ -10,12 +11,32 @@ use common::verbs::change::{self, Ended};
 use common::verbs::repair::{self, DryRun};
 use common::verbs::undo::exit_of;
 
-/// There is nothing to do.
-pub(crate) fn nothing(session: &Session, plan: &Plan, note: &str) -> Result<Exit, Failure> {
+/// There is nothing to do, but to remove what runs that died may have left.
+pub(crate) async fn nothing(
+    session: &Session,
+    cluster: &Cluster,
+    plan: &Plan,
+    note: &str,
+) -> Result<Exit, Failure> {
+    tidy(session, cluster, plan).await;
     let mut report = FixReport::new(plan, Exit::Good.word());
     report.note = Some(note.to_owned());
     repair::print(session, &report)?;
     Ok(Exit::Good)
+}
+
+/// Removes what runs that died left in the cluster: a run that was killed after its last step is known by nothing else.
+pub(crate) async fn tidy(session: &Session, cluster: &Cluster, plan: &Plan) {
+    match find_ours(cluster, true).await {
+        Ok(left) if left.is_empty() => {}
+        Ok(_) => change::tidy(session, cluster, plan).await,
+        Err(error) => session
+            .printer
+            .talk(&format!("warning: what an earlier run left could not be looked for: {error}")),
+    }
+    if let Err(error) = mirror::remove_over(cluster).await {
+        session.printer.talk(&format!("warning: {error}"));
+    }
 }
 
 /// There was no consent: the plan is all there is to print.

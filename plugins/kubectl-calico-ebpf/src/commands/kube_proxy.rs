@@ -145,7 +145,7 @@ async fn on(session: &Session, flags: &OnFlags) -> Result<Exit, Failure> {
         },
     });
     if plan.steps.is_empty() {
-        return finish::nothing(session, &plan, "kube-proxy runs.");
+        return finish::nothing(session, &cluster, &plan, "kube-proxy runs.").await;
     }
     if flags.change.dry_run != DryRun::None {
         return finish::dry_run(session, &cluster, &plan, flags.change.dry_run).await;

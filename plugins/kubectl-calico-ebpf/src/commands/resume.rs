@@ -49,7 +49,7 @@ pub(crate) async fn run(session: &Session, flags: &ResumeFlags) -> Result<Exit, 
                 run.id(),
                 run.state().word()
             );
-            return finish::nothing(session, &left, &note);
+            return finish::nothing(session, &cluster, &left, &note).await;
         }
         // It was on its way back.
         RunState::PartlyUndone => {

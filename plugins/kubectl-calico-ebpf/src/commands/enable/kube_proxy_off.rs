@@ -73,7 +73,7 @@ pub(in crate::commands) async fn run(session: &Session, flags: &OffFlags) -> Res
     };
     if ground.done.kube_proxy {
         let nothing = common::plan::ebpf::plan_enable(&ground, &wish, Vec::new());
-        return finish::nothing(session, &nothing, "kube-proxy is off.");
+        return finish::nothing(session, &cluster, &nothing, "kube-proxy is off.").await;
     }
     let plan = Box::pin(proven(session, &cluster, &ground, &wish, flags.change.dry_run)).await?;
     if flags.change.dry_run != DryRun::None {

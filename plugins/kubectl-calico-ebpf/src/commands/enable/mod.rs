@@ -81,7 +81,8 @@ pub(crate) async fn run(session: &Session, flags: &EnableFlags) -> Result<Exit, 
     let plan =
         Box::pin(plan(session, &cluster, (&look, &situation, &objects), flags, &wish)).await?;
     if plan.steps.is_empty() {
-        return finish::nothing(session, &plan, "eBPF is on, as it was wished for.");
+        let note = "eBPF is on, as it was wished for.";
+        return finish::nothing(session, &cluster, &plan, note).await;
     }
     if flags.change.dry_run != DryRun::None {
         return finish::dry_run(session, &cluster, &plan, flags.change.dry_run).await;
