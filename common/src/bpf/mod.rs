@@ -2,12 +2,14 @@
 //!
 //! Everything here is pure: `collect` and `execute` look, this decides. `kubectl calico-ebpf` and doctor share it.
 
+mod complaint;
 pub mod endpoint;
 mod facts;
 pub mod load;
 pub mod requirements;
 mod situation;
 
+pub use complaint::complaint;
 pub use facts::{
     BpfFacts, DataLink, Endpoint, KubeProxyRules, Mount, NatFrontend, NodeDataPlane, Protocol,
     Reported, Served, is_workload,
