@@ -11,6 +11,7 @@ mod kube_proxy;
 mod neighbours;
 mod network;
 mod nodes;
+mod operator_status;
 mod settings;
 mod versions;
 mod webhooks;
@@ -110,6 +111,7 @@ pub static ALL: &[&Requirement] = &[
     &install::MEMORY,
     &settings::VARIABLE,
     &settings::ANNOTATION,
+    &operator_status::NOT_DEGRADED,
     &settings::OVERRIDES,
     &settings::MARK_MASK,
     &settings::FLOATING_ADDRESSES,
