@@ -7,8 +7,8 @@ use common::cluster::Cluster;
 use common::execute::journal::{self, Run, RunState};
 use common::execute::new_plan_id;
 use common::node::pod::Op;
-use common::plan::RunResult;
 use common::plan::ebpf::{Done, Ground, plan_disable};
+use common::plan::{Outcome, RunResult};
 use common::report::v1::FixReport;
 use common::report::{UndoReport, outcome as outcome_text, undo as undo_text};
 use common::verbs::change::{self, Manner, Work};
@@ -164,8 +164,7 @@ async fn one(
     let ended = change::carry_out_so(session, cluster, &pods, journal, work, consent).await?;
     let outcome = ended.outcome;
     let exit = exit_of(outcome.result);
-    let note = (outcome.result != RunResult::Done)
-        .then(|| format!("Go on with it: {} rollback {id}", session.program));
+    let note = (outcome.result != RunResult::Done).then(|| not_back(session, &outcome, &id.0));
     if session.format == OutputFormat::Text {
         session.printer.data(&outcome_text(&outcome, &session.text_options()))?;
         if let Some(note) = note {
@@ -178,6 +177,18 @@ async fn one(
     report.note = note;
     repair::print(session, &report)?;
     Ok(exit)
+}
+
+/// What to do about a run that could not be taken back.
+fn not_back(session: &Session, outcome: &Outcome, id: &str) -> String {
+    let program = &session.program;
+    if outcome.result == RunResult::Interrupted {
+        return format!("Go on with it: {program} rollback {id}");
+    }
+    let mend = finish::obstacle(outcome).unwrap_or("Mend what is in the way");
+    format!(
+        "{mend}, then: {program} rollback {id}. Or have the way back planned from what is seen, whatever that run knew: {program} disable --ignore-runs"
+    )
 }
 
 /// Plans the way back from what is seen.
