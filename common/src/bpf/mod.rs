@@ -2,6 +2,7 @@
 //!
 //! Everything here is pure: `collect` and `execute` look, this decides. `kubectl calico-ebpf` and doctor share it.
 
+mod complaint;
 pub mod endpoint;
 mod facts;
 pub mod kube_proxy;
@@ -10,6 +11,7 @@ pub mod requirements;
 mod situation;
 pub mod status;
 
+pub use complaint::complaint;
 pub use facts::{
     BpfFacts, DataLink, Endpoint, KubeProxyRules, Mount, NatFrontend, NodeDataPlane, Protocol,
     Reported, Served, is_workload,

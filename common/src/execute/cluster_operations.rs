@@ -241,8 +241,14 @@ impl<H: Hosts> Operations for ClusterOperations<'_, H> {
         };
         let mut ended = Performed::AlreadyRight("all of it is so already".to_owned());
         for action in actions {
-            if Box::pin(self.patiently(action, prepared, underway)).await? == Performed::Acted {
-                ended = Performed::Acted;
+            match Box::pin(self.patiently(action, prepared, underway)).await {
+                Ok(Performed::Acted) => ended = Performed::Acted,
+                Ok(Performed::AlreadyRight(_)) => {}
+                // Refused means that nothing was changed, and a part of it was.
+                Err(PerformError::Refused(why)) if ended == Performed::Acted => {
+                    return Err(PerformError::Rejected(why));
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(ended)
@@ -371,6 +377,8 @@ pub(super) fn was_not_carried_out(error: &ApiError) -> bool {
         ApiError::Unreachable { how, .. } => {
             matches!(how, Refused | Dns | NoRoute | ConnectTimeout | Proxy)
         }
+        // A webhook that fails closed is asked before anything is stored.
+        ApiError::Other { message, .. } => message.contains("failed calling webhook"),
         _ => false,
     }
 }

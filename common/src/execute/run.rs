@@ -176,6 +176,11 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
                     return Ok(Ended::failed(format!("{}: {why}", describe::action(&step.action))));
                 }
                 Err(PerformError::Refused(why)) => {
+                    // To take back what was never done would be refused as well, and keep all before it from being taken back.
+                    if !current.again {
+                        let (at, step) = (self.clock.now(), step.id.clone());
+                        self.journal.write(&Entry::Untouched { at, step })?;
+                    }
                     let what = describe::action(&step.action);
                     return Ok(Ended::refused(format!("{what}: refused: {why}")));
                 }

@@ -44,7 +44,10 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
             let began = self.clock.elapsed();
             let current = Current { number, of: wanted.len(), step, began, again: true };
             let ended = if kept.contains(&step.node) {
-                Ended::refused("a later step on this node could not be taken back")
+                Ended::refused(match step.node {
+                    Some(_) => "a later step on this node could not be taken back",
+                    None => "a later step, which rests on it, could not be taken back",
+                })
             } else {
                 self.take_step_back(current, recorded).await?
             };

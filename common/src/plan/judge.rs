@@ -37,6 +37,8 @@ pub struct Observed {
     pub residues: Known<ResidueFacts>,
     /// What each node that runs calico-node shows of its data plane.
     pub data_planes: Known<BTreeMap<String, Known<BpfFacts>>>,
+    /// What was logged last where something does not come, by node: of an eBPF data plane, of a pod that is not Ready.
+    pub complaints: BTreeMap<String, String>,
     /// What the operator says of its state.
     pub operator: Known<Value>,
     /// How many objects of a proof are left.
@@ -66,6 +68,7 @@ impl Observed {
             backup: not_asked("backup"),
             residues: not_asked("residues.txt"),
             data_planes: not_asked("bpf.txt"),
+            complaints: BTreeMap::new(),
             operator: not_asked("cluster/tigerastatuses.operator.tigera.io.json"),
             left_of_proof: not_asked("cluster/services.json"),
             credentials: ClusterCredentials {

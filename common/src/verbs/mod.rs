@@ -2,6 +2,7 @@
 //! list earlier runs; print the role that a verb needs.
 
 pub mod allowed;
+pub mod alone;
 pub mod change;
 pub mod earlier;
 pub mod look;

@@ -174,7 +174,9 @@ fn complaint(section: &Section) -> String {
     let telling =
         ["verify error", "curl: (", "onnection refused", "o route to host", "errno", "imed out"];
     let line = section.text.lines().find(|line| telling.iter().any(|it| line.contains(it)));
-    line.map_or_else(|| last_line(section), |it| it.trim().chars().take(EXCERPT).collect())
+    // Who asked is no part of the answer.
+    let told = |it: &str| it.trim().trim_start_matches("bash: connect: ").to_owned();
+    line.map_or_else(|| last_line(section), |it| told(it).chars().take(EXCERPT).collect())
 }
 
 #[cfg(test)]

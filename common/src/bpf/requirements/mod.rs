@@ -12,6 +12,7 @@ mod kube_proxy;
 mod neighbours;
 mod network;
 mod nodes;
+mod operator_status;
 mod settings;
 mod versions;
 mod webhooks;
@@ -112,6 +113,7 @@ pub static ALL: &[&Requirement] = &[
     &install::MEMORY,
     &settings::VARIABLE,
     &settings::ANNOTATION,
+    &operator_status::NOT_DEGRADED,
     &settings::OVERRIDES,
     &settings::MARK_MASK,
     &settings::FLOATING_ADDRESSES,

@@ -82,7 +82,7 @@ fn ready(situation: &Situation<'_>, findings: &mut Findings) {
                 "it is not Ready: calico-node's rollout waits for it, and it cannot be verified";
             findings.node(
                 name,
-                Grade::Warning,
+                Grade::Blocker,
                 reason,
                 "repair the node, or take it out of the cluster",
             );
@@ -161,12 +161,12 @@ mod tests {
     }
 
     #[test]
-    fn nodes_that_are_not_ready_warn() {
+    fn nodes_that_are_not_ready_block() {
         let mut snapshot = snapshot();
         snapshot.nodes.items[0].status.conditions[0].status = "Unknown".into();
         snapshot.nodes.items[1].spec.unschedulable = true;
         let it = situation(&snapshot);
-        assert_eq!(grade(&it, "nodes-ready", "node1"), "warning");
+        assert_eq!(grade(&it, "nodes-ready", "node1"), "blocker");
         assert_eq!(grade(&it, "nodes-ready", "node2"), "fine", "a cordoned node is Ready");
         assert_eq!(grade_of_cluster(&it, "nodes-ready"), "nothing");
     }

@@ -6,15 +6,20 @@ use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::bpf::BpfFacts;
-use crate::cluster::{ApiError, Cluster, ListRequest};
+use crate::bpf::{BpfFacts, NodeDataPlane, complaint};
+use crate::cluster::{ApiError, Cluster, ListRequest, LogRequest};
 use crate::node;
-use crate::plan::{Condition, ObjectRef, Observed, describe};
+use crate::plan::ebpf::{unready, why_unready};
+use crate::plan::{Condition, DataPlane, ObjectRef, Observed, describe};
 use crate::slim::Pod;
 use crate::snapshot::{Gap, GapReason, Known, Resource};
 
 /// Nodes that are asked at once.
 const PARALLEL: usize = 20;
+/// Nodes whose logs are read to tell why they are not on eBPF. More are not told of.
+const ASKED_WHY: usize = 3;
+/// Characters of a line of a log that are shown.
+const SHOWN: usize = 240;
 
 /// What can be seen now of what the condition is about; none for conditions of other ways.
 pub(in crate::execute) async fn observe(
@@ -25,11 +30,20 @@ pub(in crate::execute) async fn observe(
     let nothing = Observed::nothing(now);
     Some(match condition {
         Condition::RolledOut { workload, .. } => {
-            Observed { object: object(cluster, workload).await, ..nothing }
+            let (object, pods) =
+                tokio::join!(object(cluster, workload), pods_in(cluster, &workload.namespace));
+            let complaints = match (&object, &pods) {
+                (Known::Known(set), Known::Known(pods)) => last_words(cluster, set, pods).await,
+                _ => BTreeMap::new(),
+            };
+            Observed { object, pods, complaints, ..nothing }
         }
-        Condition::EndpointInUse { agent, .. } => of_nodes(cluster, agent, None, nothing).await,
-        Condition::OnDataPlane { agent, operator, .. } => {
-            of_nodes(cluster, agent, operator.as_ref(), nothing).await
+        Condition::EndpointInUse { agent, .. } => {
+            of_nodes(cluster, agent, (None, false), nothing).await
+        }
+        Condition::OnDataPlane { agent, is, operator } => {
+            let asked = (operator.as_ref(), *is == DataPlane::Bpf);
+            of_nodes(cluster, agent, asked, nothing).await
         }
         Condition::NoPods { workload } => {
             let (object, pods) =
@@ -44,11 +58,11 @@ pub(in crate::execute) async fn observe(
     })
 }
 
-/// What every node that runs a pod of `agent` shows.
+/// What every node that runs a pod of `agent` shows; with `why`, also what calico-node says where it is not on eBPF.
 async fn of_nodes(
     cluster: &Cluster,
     agent: &ObjectRef,
-    operator: Option<&ObjectRef>,
+    (operator, why): (Option<&ObjectRef>, bool),
     nothing: Observed,
 ) -> Observed {
     let (set, pods) = tokio::join!(object(cluster, agent), pods_in(cluster, &agent.namespace));
@@ -56,14 +70,67 @@ async fn of_nodes(
         Some(status) => object(cluster, status).await,
         None => Known::Absent,
     };
+    let mut said = BTreeMap::new();
     let data_planes = match (&set, &pods) {
         (Known::Known(set), Known::Known(pods)) => {
-            Known::Known(facts(cluster, agents(set, pods)).await)
+            let agents = agents(set, pods);
+            let facts = facts(cluster, agents.clone()).await;
+            if why {
+                said = complaints(cluster, &agents, &facts).await;
+            }
+            Known::Known(facts)
         }
         (_, Known::Unknown(gap)) | (Known::Unknown(gap), _) => Known::Unknown(gap.clone()),
         _ => Known::Absent,
     };
-    Observed { object: set, data_planes, operator, ..nothing }
+    Observed { object: set, data_planes, complaints: said, operator, ..nothing }
+}
+
+/// What the container logged last that keeps the first few pods of a workload from being Ready.
+async fn last_words(cluster: &Cluster, set: &Value, pods: &[Pod]) -> BTreeMap<String, String> {
+    let mut said = BTreeMap::new();
+    for pod in unready(set, pods).take(ASKED_WHY) {
+        let Some((container, _)) = why_unready(pod) else { continue };
+        if let Some(log) = log(cluster, pod, container, 20).await {
+            let last = log.lines().rfind(|it| !it.trim().is_empty());
+            let last = last.map(|it| it.trim().chars().take(SHOWN).collect());
+            said.extend(last.map(|it| (pod.spec.node_name.clone(), it)));
+        }
+    }
+    said
+}
+
+/// The end of a log; none when it cannot be read.
+async fn log(cluster: &Cluster, pod: &Pod, container: &str, lines: u32) -> Option<String> {
+    let request = LogRequest {
+        namespace: pod.metadata.namespace.clone(),
+        pod: pod.metadata.name.clone(),
+        container: container.to_owned(),
+        previous: false,
+        tail_lines: lines,
+        limit_bytes: 256 * 1024,
+    };
+    let log = cluster.logs(&request).await.ok()?;
+    Some(String::from_utf8_lossy(&log).into_owned())
+}
+
+/// What calico-node says in its log on the first few nodes that are not on eBPF. A log that cannot be read says nothing.
+async fn complaints(
+    cluster: &Cluster,
+    agents: &BTreeMap<String, &Pod>,
+    facts: &BTreeMap<String, Known<BpfFacts>>,
+) -> BTreeMap<String, String> {
+    let mut said = BTreeMap::new();
+    let lacks = |node: &&String| {
+        let facts = facts.get(*node).and_then(Known::known);
+        facts.is_some_and(|it| it.state() != Known::Known(NodeDataPlane::Bpf))
+    };
+    for node in agents.keys().filter(lacks).take(ASKED_WHY) {
+        let log = log(cluster, agents[node], "calico-node", 500).await;
+        let found = log.as_deref().and_then(complaint);
+        said.extend(found.map(|it| (node.clone(), it)));
+    }
+    said
 }
 
 /// The pods of a DaemonSet, one per node: the one that is not on its way out.

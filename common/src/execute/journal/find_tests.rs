@@ -117,6 +117,10 @@ fn only_what_may_have_acted_can_be_taken_back() {
     assert_eq!(undoable(), ["a", "c"]);
     note(&mut journal, "c", StepState::Undone);
     assert_eq!(undoable(), ["a"]);
+    note(&mut journal, "b", StepState::Started);
+    journal.write(&Entry::Untouched { at: NOW, step: StepId("b".into()) }).unwrap();
+    note(&mut journal, "b", StepState::Failed { why: "refused".into() });
+    assert_eq!(undoable(), ["a"], "it was refused before it changed anything");
 }
 
 #[test]

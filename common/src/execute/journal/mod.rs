@@ -63,6 +63,13 @@ pub enum Entry {
         /// SHA-256, in hex.
         sha256: String,
     },
+    /// The step was refused before it changed anything: there is nothing of it to take back.
+    Untouched {
+        /// When.
+        at: Timestamp,
+        /// The step.
+        step: StepId,
+    },
     /// The run had ended or was cut off, and goes on.
     Resumed {
         /// When.

@@ -19,7 +19,7 @@ pub struct Recorded {
     pub began: Timestamp,
     /// The last known state of every step that left `Pending`.
     pub states: BTreeMap<StepId, StepState>,
-    /// The steps that ever began to act.
+    /// The steps that ever began to act, but those that were refused before they changed anything.
     pub begun: BTreeSet<StepId>,
     /// Hashes of what each step was about to write, in hex, the newest last. A step that was tried again has several.
     pub contents: BTreeMap<StepId, Vec<String>>,
@@ -102,6 +102,9 @@ impl Recorded {
             }
             Entry::Content { step, sha256, .. } => {
                 self.contents.entry(step).or_default().push(sha256);
+            }
+            Entry::Untouched { step, .. } => {
+                self.begun.remove(&step);
             }
             Entry::End { result, .. } => self.end = Some(result),
             Entry::Resumed { .. } => self.end = None,

@@ -213,6 +213,22 @@ impl<S: LeaseStore> Drop for Lease<S> {
     }
 }
 
+/// Whether nobody else holds the Lease now, without taking it. `is_dead` as for [`Lease::take`].
+///
+/// # Errors
+/// [`LeaseError::Held`] when somebody does, others when it cannot be read.
+pub async fn held<S: LeaseStore>(
+    store: &S,
+    is_dead: impl Fn(&PlanId) -> bool,
+) -> Result<(), LeaseError> {
+    let Some(value) = store.get().await? else { return Ok(()) };
+    let me = Holder::here("", &PlanId(String::new()));
+    match read(&value)?.standing(&me, store.now(), &is_dead) {
+        Standing::Held { identity, since } => Err(LeaseError::Held { identity, since }),
+        Standing::Ours | Standing::Free => Ok(()),
+    }
+}
+
 async fn acquire<S: LeaseStore>(
     store: &S,
     me: &Holder,

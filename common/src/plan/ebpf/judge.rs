@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::stuck;
 use super::words::joined;
 use crate::bpf::{BpfFacts, NodeDataPlane};
+use crate::calico::names::OURS;
 use crate::plan::judge::{Observed, Verdict, first_few, unknown, with};
 use crate::plan::{Condition, DataPlane};
 use crate::snapshot::Known;
@@ -14,13 +16,15 @@ use crate::snapshot::Known;
 pub(in crate::plan) fn judge(condition: &Condition, seen: &Observed) -> Option<Verdict> {
     Some(match condition {
         Condition::RolledOut { variables, .. } => {
-            with(&seen.object, "it does not exist", |it| rolled_out(it, variables))
+            with(&seen.object, "it does not exist", |it| rolled_out(it, variables, seen))
         }
         Condition::EndpointInUse { host, port, .. } => {
-            on_every_node(seen, |facts| endpoint(facts, host, *port))
+            on_every_node(seen, |_, facts| endpoint(facts, host, *port))
         }
         Condition::OnDataPlane { is, .. } => {
-            let verdict = on_every_node(seen, |facts| data_plane(facts, *is));
+            let verdict = on_every_node(seen, |node, facts| {
+                data_plane(facts, *is, seen.complaints.get(node).map(String::as_str))
+            });
             because_of_operator(verdict, &seen.operator)
         }
         Condition::NoPods { .. } => with(&seen.object, "it does not exist", |it| no_pods(it, seen)),
@@ -38,7 +42,7 @@ fn number(object: &Value, path: &str) -> i64 {
 }
 
 /// The counts of a DaemonSet or a Deployment, whichever it is, once its controller has seen the newest template.
-fn rolled_out(object: &Value, variables: &BTreeMap<String, String>) -> Verdict {
+fn rolled_out(object: &Value, variables: &BTreeMap<String, String>, seen: &Observed) -> Verdict {
     if let Some(why) = lacks(object, variables) {
         return Verdict::NotYet(why);
     }
@@ -64,7 +68,8 @@ fn rolled_out(object: &Value, variables: &BTreeMap<String, String>) -> Verdict {
         Verdict::Met
     } else {
         Verdict::NotYet(format!(
-            "of {wanted} pods {updated} are of the newest template, {available} available"
+            "of {wanted} pods {updated} are of the newest template, {available} available{}",
+            stuck::told(object, seen)
         ))
     }
 }
@@ -88,14 +93,14 @@ fn lacks(object: &Value, variables: &BTreeMap<String, String>) -> Option<String>
 }
 
 /// DaemonSet `seen.object` names the nodes by its counts; each must be there and be as `is` wants it.
-fn on_every_node(seen: &Observed, is: impl Fn(&BpfFacts) -> Verdict) -> Verdict {
+fn on_every_node(seen: &Observed, is: impl Fn(&str, &BpfFacts) -> Verdict) -> Verdict {
     with(&seen.object, "DaemonSet calico-node does not exist", |object| {
         with(&seen.data_planes, "no node was looked at", |nodes| {
             let wanted = number(object, "/status/desiredNumberScheduled");
             let mut not_yet = Vec::new();
             for (node, facts) in nodes {
                 let verdict = match facts {
-                    Known::Known(facts) => is(facts),
+                    Known::Known(facts) => is(node, facts),
                     Known::Absent => Verdict::NotYet("it was not looked at".to_owned()),
                     Known::Unknown(gap) => unknown(gap),
                 };
@@ -130,19 +135,28 @@ fn endpoint(facts: &BpfFacts, host: &str, port: u16) -> Verdict {
     })
 }
 
-fn data_plane(facts: &BpfFacts, wanted: DataPlane) -> Verdict {
+fn data_plane(facts: &BpfFacts, wanted: DataPlane, complaint: Option<&str>) -> Verdict {
+    let because = |what: &str| match complaint.map(str::to_owned).or_else(|| unready(facts)) {
+        Some(why) => Verdict::NotYet(format!("{what}: calico-node says: {why}")),
+        None => Verdict::NotYet(what.to_owned()),
+    };
     with(&facts.state(), "it shows no data plane", |is| match (wanted, is) {
         (DataPlane::Bpf, NodeDataPlane::Bpf) | (DataPlane::Tables, NodeDataPlane::Iptables) => {
             Verdict::Met
         }
-        (DataPlane::Bpf, NodeDataPlane::Iptables) => {
-            Verdict::NotYet("no BPF program is attached".to_owned())
-        }
-        (DataPlane::Bpf, NodeDataPlane::Leftover) => {
-            Verdict::NotYet("its BPF programs serve nothing yet".to_owned())
-        }
+        (DataPlane::Bpf, NodeDataPlane::Iptables) => because("no BPF program is attached"),
+        (DataPlane::Bpf, NodeDataPlane::Leftover) => because("its BPF programs serve nothing yet"),
         (DataPlane::Tables, _) => Verdict::NotYet("BPF programs or pins are there".to_owned()),
     })
+}
+
+/// What calico-node reports of the part that attaches programs, while that is not ready.
+fn unready(facts: &BpfFacts) -> Option<String> {
+    let parts = facts.readiness.known()?;
+    let part = parts.iter().find(|it| it.component == "BPFEndpointManager")?;
+    let is_unready = part.readiness != "-" && !part.readiness.contains("reporting ready");
+    (is_unready && !part.detail.is_empty())
+        .then(|| format!("{}: {}", part.component, part.detail.trim()))
 }
 
 /// What the operator complains about comes first: nothing goes on until it is mended.
@@ -176,8 +190,21 @@ fn no_pods(workload: &Value, seen: &Observed) -> Verdict {
             (_, _, false) => {
                 Verdict::NotYet("its controller has not seen the change yet".to_owned())
             }
-            (_, 1.., _) => Verdict::NotYet(format!("it wants {wanted} pods")),
+            (_, 1.., _) => Verdict::NotYet(match last_writer(workload) {
+                Some(who) => format!("it wants {wanted} pods, {who}"),
+                None => format!("it wants {wanted} pods"),
+            }),
             (left, _, _) => Verdict::NotYet(format!("{left} pods are left")),
         }
     })
+}
+
+/// Who wrote the object last, as the API server noted it; none when that was us, or nobody knows.
+fn last_writer(object: &Value) -> Option<String> {
+    let entries = object.pointer("/metadata/managedFields")?.as_array()?;
+    let of_spec =
+        entries.iter().filter(|it| it["subresource"].as_str().unwrap_or_default().is_empty());
+    let last = of_spec.max_by_key(|it| it["time"].as_str().unwrap_or_default().to_owned())?;
+    let (manager, time) = (last["manager"].as_str()?, last["time"].as_str()?);
+    (!manager.starts_with(OURS)).then(|| format!("last changed by {manager} at {time}"))
 }

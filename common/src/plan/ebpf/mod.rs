@@ -9,6 +9,7 @@ pub(super) mod judge;
 mod objects;
 mod proof;
 mod steps;
+mod stuck;
 pub(super) mod words;
 
 pub use disable::{plan_disable, plan_kube_proxy_on};
@@ -16,3 +17,4 @@ pub use enable::plan_enable;
 pub use ground::{Done, Ground, KUBE_PROXY_OFF, Object, Objects, Wish, named};
 pub use objects::Missing;
 pub use proof::{ProofTarget, Question, ServiceProof, Translator, Vantage};
+pub use stuck::{unready, why as why_unready};

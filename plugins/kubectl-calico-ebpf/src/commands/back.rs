@@ -5,20 +5,19 @@ use clap::Args;
 use common::cli::{Exit, Failure, Kind, OutputFormat};
 use common::cluster::Cluster;
 use common::execute::journal::{self, Run, RunState};
-use common::execute::new_plan_id;
 use common::node::pod::Op;
-use common::plan::RunResult;
-use common::plan::ebpf::{Done, Ground, plan_disable};
+use common::plan::ebpf::{Ground, plan_disable};
+use common::plan::{Outcome, RunResult};
 use common::report::v1::FixReport;
 use common::report::{UndoReport, outcome as outcome_text, undo as undo_text};
 use common::verbs::change::{self, Manner, Work};
 use common::verbs::node_flags::PodFlags;
-use common::verbs::repair::{self, ChangeFlags, DryRun};
-use common::verbs::role::RoleFlags;
+use common::verbs::repair::{self, DryRun};
 use common::verbs::undo::{exit_of, reopen};
 use common::verbs::{Session, allowed, earlier, look};
 
-use super::enable::{PATIENCE, targets};
+use super::beginning::{self, Beginning, RunFlags, as_it_is};
+use super::enable::PATIENCE;
 use super::{finish, ground};
 use crate::roles;
 
@@ -32,11 +31,7 @@ pub(crate) struct DisableFlags {
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     node_timeout: u64,
     #[command(flatten)]
-    change: ChangeFlags,
-    #[command(flatten)]
-    pods: PodFlags,
-    #[command(flatten)]
-    role: RoleFlags,
+    run: RunFlags,
 }
 
 /// Which run to take back.
@@ -46,15 +41,11 @@ pub(crate) struct RollbackFlags {
     #[arg(value_name = "RUN", default_value = "last")]
     run: String,
     #[command(flatten)]
-    change: ChangeFlags,
-    #[command(flatten)]
-    pods: PodFlags,
-    #[command(flatten)]
-    role: RoleFlags,
+    flags: RunFlags,
 }
 
 pub(crate) async fn disable(session: &Session, flags: &DisableFlags) -> Result<Exit, Failure> {
-    if flags.role.print(session, "disable", roles::enable)? {
+    if flags.run.role.print(session, "disable", roles::enable)? {
         return Ok(Exit::Good);
     }
     let cluster = look::connect(session).await?;
@@ -67,17 +58,17 @@ pub(crate) async fn disable(session: &Session, flags: &DisableFlags) -> Result<E
     if runs.is_empty() {
         return Box::pin(planned(session, &cluster, flags)).await;
     }
-    take_back(session, &cluster, &runs, &flags.change, &flags.pods).await
+    take_back(session, &cluster, &runs, &flags.run).await
 }
 
 pub(crate) async fn rollback(session: &Session, flags: &RollbackFlags) -> Result<Exit, Failure> {
-    if flags.role.print(session, "rollback", roles::enable)? {
+    if flags.flags.role.print(session, "rollback", roles::enable)? {
         return Ok(Exit::Good);
     }
     let cluster = look::connect(session).await?;
     ground::adopt_runs(session, &cluster).await?;
     let run = look::interruptible(earlier::find(session, &cluster, &flags.run)).await??;
-    take_back(session, &cluster, &[run], &flags.change, &flags.pods).await
+    take_back(session, &cluster, &[run], &flags.flags).await
 }
 
 /// The runs of `enable` on this cluster of which something can be taken back, the newest first.
@@ -104,8 +95,7 @@ pub(crate) async fn take_back(
     session: &Session,
     cluster: &Cluster,
     runs: &[Run],
-    change: &ChangeFlags,
-    pods: &PodFlags,
+    RunFlags { change, pods, .. }: &RunFlags,
 ) -> Result<Exit, Failure> {
     let text = session.format == OutputFormat::Text;
     let mut explanation = String::new();
@@ -176,8 +166,7 @@ async fn one(
     let ended = change::carry_out_so(session, cluster, &pods, journal, work, consent).await?;
     let outcome = ended.outcome;
     let exit = exit_of(outcome.result);
-    let note = (outcome.result != RunResult::Done)
-        .then(|| format!("Go on with it: {} rollback {id}", session.program));
+    let note = (outcome.result != RunResult::Done).then(|| not_back(session, &outcome, &id.0));
     if session.format == OutputFormat::Text {
         session.printer.data(&outcome_text(&outcome, &session.text_options()))?;
         if let Some(note) = note {
@@ -192,6 +181,18 @@ async fn one(
     Ok(exit)
 }
 
+/// What to do about a run that could not be taken back.
+fn not_back(session: &Session, outcome: &Outcome, id: &str) -> String {
+    let program = &session.program;
+    if outcome.result == RunResult::Interrupted {
+        return format!("Go on with it: {program} rollback {id}");
+    }
+    let mend = finish::obstacle(outcome).unwrap_or("Mend what is in the way");
+    format!(
+        "{mend}, then: {program} rollback {id}. Or have the way back planned from what is seen, whatever that run knew: {program} disable --ignore-runs"
+    )
+}
+
 /// Plans the way back from what is seen.
 async fn planned(
     session: &Session,
@@ -204,40 +205,20 @@ async fn planned(
     };
     let situation = ground::situation(cluster, &look).await?;
     let objects = ground::objects(&situation)?;
-    let run = new_plan_id();
-    let target = repair::target(cluster, &look).await?;
     let made_by = session.made_by_verb("disable");
-    let proof = targets::proof(&situation, &objects, &run, &[])?;
-    let cleanup = objects.felix.at("/spec/bpfKubeProxyIptablesCleanupEnabled");
+    let seen = (&look, &situation, &objects);
+    let beginning = Beginning::of(cluster, seen, &[]).await?;
     let plan = plan_disable(&Ground {
-        run: &run,
-        made_by: &made_by,
-        target: &target,
-        taken: look.snapshot.taken,
-        objects: &objects,
-        proof: &proof,
         per_node_seconds: flags.node_timeout,
-        nodes: situation.nodes.len(),
-        done: Done {
-            endpoint: false,
-            coexistence: cleanup == Some(&false.into()),
-            bpf: ground::is_on(&situation),
-            kube_proxy: ground::kube_proxy_is_off(&situation, objects.kube_proxy.as_ref()),
-        },
+        ..beginning.ground(&made_by, seen, as_it_is(&situation, &objects))
     });
     if plan.steps.is_empty() {
         let note = "eBPF is off, and kube-proxy serves.";
         return finish::nothing(session, cluster, &plan, note).await;
     }
-    if flags.change.dry_run != DryRun::None {
-        return finish::dry_run(session, cluster, &plan, flags.change.dry_run).await;
+    if flags.run.change.dry_run != DryRun::None {
+        return finish::dry_run(session, cluster, &plan, flags.run.change.dry_run).await;
     }
-    let pods = flags.pods.open(session, cluster, run.clone(), Op::Repair, "disable").await;
     // With kube-proxy back, a failure on the way leaves a cluster that works: nothing is gained by going there again.
-    let manner = Manner { take_back: false, patience: PATIENCE, mirrored: true };
-    let ended = change::apply_so(session, cluster, &pods, &plan, flags.change.yes, manner).await?;
-    match ended {
-        Some(ended) => finish::ended(session, &plan, ended),
-        None => finish::declined(session, &plan),
-    }
+    beginning::carry_out(session, cluster, (&plan, "disable"), &flags.run, false).await
 }

@@ -3,7 +3,7 @@
 use common::cli::{Exit, Failure, OutputFormat};
 use common::cluster::Cluster;
 use common::execute::{find_ours, mirror};
-use common::plan::{Outcome, Plan, RunResult};
+use common::plan::{Outcome, Plan, RunResult, StepOutcome, StepState};
 use common::report::v1::FixReport;
 use common::report::{differences, outcome as outcome_text};
 use common::verbs::Session;
@@ -110,13 +110,40 @@ fn note(
             Some("All of it was taken back: the cluster is as it was.".to_owned())
         }
         (_, Some(_)) => Some(format!(
-            "Taking it back did not succeed. Mend what is in the way, then: {program} rollback {run}"
+            "Taking it back did not succeed. {}, then: {program} rollback {run}",
+            taken_back.and_then(obstacle).unwrap_or("Mend what is in the way")
         )),
         (_, None) => {
-            let failed = outcome.steps.iter().any(|it| {
-                it.id.0 != "proof-before" && it.state != common::plan::StepState::Pending
-            });
-            failed.then(|| format!("Mend what is in the way, then: {program} resume {run}"))
+            let failed = outcome
+                .steps
+                .iter()
+                .any(|it| it.id.0 != "proof-before" && it.state != StepState::Pending);
+            let mend = obstacle(outcome).unwrap_or("Mend what is in the way");
+            failed.then(|| {
+                format!("{mend}, then: {program} resume {run} (or back: {program} rollback {run})")
+            })
         }
     }
+}
+
+/// What to do about the best known of what makes steps fail.
+pub(crate) fn obstacle(outcome: &Outcome) -> Option<&'static str> {
+    let is_about = |text: &str| {
+        let tells =
+            |it: &StepOutcome| matches!(&it.state, StepState::Failed { why } if why.contains(text));
+        outcome.steps.iter().any(tells)
+    };
+    if is_about("failed calling webhook") {
+        return Some(
+            "A webhook that must answer before that can be written does not. Have it answer, set its failurePolicy to Ignore, or delete it (kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations)",
+        );
+    }
+    if is_about("changed since the diagnosis") {
+        return Some(
+            "Somebody else changed what the run had written, and that is not overwritten. Give it the value that is named above",
+        );
+    }
+    is_about("the operator is Degraded").then_some(
+        "The operator goes on once what it complains about is mended (kubectl get tigerastatus calico -o yaml)",
+    )
 }

@@ -4,17 +4,14 @@ use clap::{Args, Subcommand};
 use common::bpf::Situation;
 use common::bpf::kube_proxy::{KubeProxyWay, how_to_bring_back, how_to_disable};
 use common::cli::{Exit, FailOn, Failure, Kind, OutputFormat};
-use common::execute::new_plan_id;
-use common::node::pod::Op;
 use common::plan::ebpf::{Done, Ground, plan_kube_proxy_on};
 use common::report::{KubeProxyReport, json, kube_proxy_text, way_text, yaml};
-use common::verbs::change::{self, Manner};
-use common::verbs::node_flags::PodFlags;
-use common::verbs::repair::{self, ChangeFlags, DryRun};
+use common::verbs::repair::DryRun;
 use common::verbs::role::RoleFlags;
 use common::verbs::{Session, look};
 
-use super::enable::{PATIENCE, kube_proxy_off, targets};
+use super::beginning::{self, Beginning, RunFlags, as_it_is};
+use super::enable::kube_proxy_off;
 use super::{finish, ground, status};
 use crate::roles;
 
@@ -51,11 +48,7 @@ struct OnFlags {
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     node_timeout: u64,
     #[command(flatten)]
-    change: ChangeFlags,
-    #[command(flatten)]
-    pods: PodFlags,
-    #[command(flatten)]
-    role: RoleFlags,
+    run: RunFlags,
 }
 
 pub(crate) async fn run(session: &Session, flags: &KubeProxyFlags) -> Result<Exit, Failure> {
@@ -109,7 +102,7 @@ async fn show(session: &Session, flags: &StatusFlags) -> Result<Exit, Failure> {
 }
 
 async fn on(session: &Session, flags: &OnFlags) -> Result<Exit, Failure> {
-    if flags.role.print(session, "kube-proxy-on", roles::enable)? {
+    if flags.run.role.print(session, "kube-proxy-on", roles::enable)? {
         return Ok(Exit::Good);
     }
     let cluster = look::connect(session).await?;
@@ -123,42 +116,22 @@ async fn on(session: &Session, flags: &OnFlags) -> Result<Exit, Failure> {
     if is_off {
         demand_way_back(&situation)?;
     }
-    let run = new_plan_id();
-    let target = repair::target(&cluster, &look).await?;
     let made_by = session.made_by_verb("kube-proxy on");
-    let proof = targets::proof(&situation, &objects, &run, &[])?;
-    let cleanup = objects.felix.at("/spec/bpfKubeProxyIptablesCleanupEnabled");
+    let seen = (&look, &situation, &objects);
+    let beginning = Beginning::of(&cluster, seen, &[]).await?;
+    let done = Done { endpoint: true, ..as_it_is(&situation, &objects) };
     let plan = plan_kube_proxy_on(&Ground {
-        run: &run,
-        made_by: &made_by,
-        target: &target,
-        taken: look.snapshot.taken,
-        objects: &objects,
-        proof: &proof,
         per_node_seconds: flags.node_timeout,
-        nodes: situation.nodes.len(),
-        done: Done {
-            endpoint: true,
-            coexistence: cleanup == Some(&false.into()),
-            bpf: ground::is_on(&situation),
-            kube_proxy: is_off,
-        },
+        ..beginning.ground(&made_by, seen, done)
     });
     if plan.steps.is_empty() {
         return finish::nothing(session, &cluster, &plan, "kube-proxy runs.").await;
     }
-    if flags.change.dry_run != DryRun::None {
-        return finish::dry_run(session, &cluster, &plan, flags.change.dry_run).await;
+    if flags.run.change.dry_run != DryRun::None {
+        return finish::dry_run(session, &cluster, &plan, flags.run.change.dry_run).await;
     }
-    let pods = flags.pods.open(session, &cluster, run.clone(), Op::Repair, "kube-proxy on").await;
     // kube-proxy that serves beside eBPF does no harm: nothing is gained by stopping it again.
-    let manner = Manner { take_back: false, patience: PATIENCE, mirrored: true };
-    let applying = change::apply_so(session, &cluster, &pods, &plan, flags.change.yes, manner);
-    let ended = Box::pin(applying).await?;
-    match ended {
-        Some(ended) => finish::ended(session, &plan, ended),
-        None => finish::declined(session, &plan),
-    }
+    beginning::carry_out(session, &cluster, (&plan, "kube-proxy on"), &flags.run, false).await
 }
 
 /// Refuses where it is not for this tool to start kube-proxy.

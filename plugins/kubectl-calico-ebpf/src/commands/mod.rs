@@ -1,6 +1,7 @@
 //! One file per verb.
 
 pub(crate) mod back;
+mod beginning;
 pub(crate) mod completion;
 pub(crate) mod enable;
 pub(crate) mod endpoint;

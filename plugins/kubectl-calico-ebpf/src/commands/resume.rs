@@ -7,12 +7,11 @@ use common::node::pod::Op;
 use common::plan::{Plan, RunResult, StepState};
 use common::report::plan as plan_text;
 use common::verbs::change::{self, Manner, Work};
-use common::verbs::node_flags::PodFlags;
-use common::verbs::repair::{ChangeFlags, DryRun};
-use common::verbs::role::RoleFlags;
+use common::verbs::repair::DryRun;
 use common::verbs::undo::reopen;
 use common::verbs::{Session, allowed, earlier, look};
 
+use super::beginning::RunFlags;
 use super::enable::PATIENCE;
 use super::{back, finish, ground};
 use crate::roles;
@@ -27,15 +26,11 @@ pub(crate) struct ResumeFlags {
     #[arg(long)]
     no_rollback: bool,
     #[command(flatten)]
-    change: ChangeFlags,
-    #[command(flatten)]
-    pods: PodFlags,
-    #[command(flatten)]
-    role: RoleFlags,
+    flags: RunFlags,
 }
 
 pub(crate) async fn run(session: &Session, flags: &ResumeFlags) -> Result<Exit, Failure> {
-    if flags.role.print(session, "resume", roles::enable)? {
+    if flags.flags.role.print(session, "resume", roles::enable)? {
         return Ok(Exit::Good);
     }
     let cluster = look::connect(session).await?;
@@ -53,25 +48,28 @@ pub(crate) async fn run(session: &Session, flags: &ResumeFlags) -> Result<Exit, 
         }
         // It was on its way back.
         RunState::PartlyUndone => {
-            return back::take_back(session, &cluster, &[run], &flags.change, &flags.pods).await;
+            return back::take_back(session, &cluster, &[run], &flags.flags).await;
         }
         RunState::Running | RunState::CutOff | RunState::Ended(_) => {}
     }
-    if flags.change.dry_run != DryRun::None {
-        return finish::dry_run(session, &cluster, &left, flags.change.dry_run).await;
+    if flags.flags.change.dry_run != DryRun::None {
+        return finish::dry_run(session, &cluster, &left, flags.flags.change.dry_run).await;
     }
     if session.format == OutputFormat::Text {
         session.printer.data(&plan_text(&left, &session.text_options()))?;
     }
     look::interruptible(allowed::to_do(session, &cluster, &left)).await??;
-    let Some(consent) =
-        change::consent(session, flags.change.yes, &plan_text(&left, &session.text_options()))?
+    let Some(consent) = change::consent(
+        session,
+        flags.flags.change.yes,
+        &plan_text(&left, &session.text_options()),
+    )?
     else {
         return finish::declined(session, &left);
     };
     let (journal, recorded) = reopen(&run)?;
     let id = recorded.plan.id.clone();
-    let pods = flags.pods.open(session, &cluster, id, Op::Repair, "resume").await;
+    let pods = flags.flags.pods.open(session, &cluster, id, Op::Repair, "resume").await;
     let is_there = |verb| recorded.plan.made_by.ends_with(verb);
     let take_back = !flags.no_rollback && (is_there(" enable") || is_there(" kube-proxy off"));
     let work = (Work::GoOn(&recorded), Manner { take_back, patience: PATIENCE, mirrored: true });

@@ -4,18 +4,14 @@ use clap::Args;
 use common::bpf::status::{EbpfStatus, EndpointMode, Real};
 use common::bpf::{Endpoint, Situation};
 use common::cli::{Exit, Failure, Kind};
-use common::execute::new_plan_id;
-use common::node::pod::Op;
 use common::plan::ebpf::{Done, Ground, Wish};
 use common::snapshot::Known;
-use common::verbs::change::{self, Manner};
-use common::verbs::node_flags::PodFlags;
-use common::verbs::repair::{self, ChangeFlags, DryRun};
-use common::verbs::role::RoleFlags;
+use common::verbs::repair::DryRun;
 use common::verbs::{Session, look};
 
+use super::super::beginning::{self, Beginning, RunFlags};
 use super::super::{finish, ground, kube_proxy, status};
-use super::{PATIENCE, done, proven, targets};
+use super::{done, proven};
 use crate::roles;
 
 /// How to stop kube-proxy.
@@ -34,15 +30,11 @@ pub(in crate::commands) struct OffFlags {
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     node_timeout: u64,
     #[command(flatten)]
-    change: ChangeFlags,
-    #[command(flatten)]
-    pods: PodFlags,
-    #[command(flatten)]
-    role: RoleFlags,
+    run: RunFlags,
 }
 
 pub(in crate::commands) async fn run(session: &Session, flags: &OffFlags) -> Result<Exit, Failure> {
-    if flags.role.print(session, "kube-proxy-off", roles::enable)? {
+    if flags.run.role.print(session, "kube-proxy-off", roles::enable)? {
         return Ok(Exit::Good);
     }
     let cluster = look::connect(session).await?;
@@ -55,38 +47,24 @@ pub(in crate::commands) async fn run(session: &Session, flags: &OffFlags) -> Res
     let endpoint = demand_ebpf(session, &situation, &status::of(&situation)?)?;
     kube_proxy::demand_way(session, &situation)?;
     let wish = Wish { endpoint, disable_kube_proxy: true, watch_seconds: flags.watch_kube_proxy };
-    let run = new_plan_id();
-    let target = repair::target(&cluster, &look).await?;
     let made_by = session.made_by_verb("kube-proxy off");
-    let proof = targets::proof(&situation, &objects, &run, &flags.service)?;
-    let ground = Ground {
-        run: &run,
-        made_by: &made_by,
-        target: &target,
-        taken: look.snapshot.taken,
-        objects: &objects,
-        proof: &proof,
-        per_node_seconds: flags.node_timeout,
-        nodes: situation.nodes.len(),
-        // Without anything else to do, the flags of coexistence would be set to be reset at once.
-        done: Done { endpoint: true, bpf: true, ..done(&situation, &objects, &wish) },
-    };
+    let seen = (&look, &situation, &objects);
+    let beginning = Beginning::of(&cluster, seen, &flags.service).await?;
+    // Without anything else to do, the flags of coexistence would be set to be reset at once.
+    let done = Done { endpoint: true, bpf: true, ..done(&situation, &objects, &wish) };
+    let ground =
+        Ground { per_node_seconds: flags.node_timeout, ..beginning.ground(&made_by, seen, done) };
     if ground.done.kube_proxy {
         let nothing = common::plan::ebpf::plan_enable(&ground, &wish, Vec::new());
         return finish::nothing(session, &cluster, &nothing, "kube-proxy is off.").await;
     }
-    let plan = Box::pin(proven(session, &cluster, &ground, &wish, flags.change.dry_run)).await?;
-    if flags.change.dry_run != DryRun::None {
-        return finish::dry_run(session, &cluster, &plan, flags.change.dry_run).await;
+    let plan =
+        Box::pin(proven(session, &cluster, &ground, &wish, flags.run.change.dry_run)).await?;
+    if flags.run.change.dry_run != DryRun::None {
+        return finish::dry_run(session, &cluster, &plan, flags.run.change.dry_run).await;
     }
-    let pods = flags.pods.open(session, &cluster, run.clone(), Op::Repair, "kube-proxy off").await;
-    let manner = Manner { take_back: !flags.no_rollback, patience: PATIENCE, mirrored: true };
-    let applying = change::apply_so(session, &cluster, &pods, &plan, flags.change.yes, manner);
-    let ended = Box::pin(applying).await?;
-    match ended {
-        Some(ended) => finish::ended(session, &plan, ended),
-        None => finish::declined(session, &plan),
-    }
+    let about = (&plan, "kube-proxy off");
+    beginning::carry_out(session, &cluster, about, &flags.run, !flags.no_rollback).await
 }
 
 /// Refuses unless eBPF serves on every node, and calico-node does without kube-proxy. Where it reaches the API server.

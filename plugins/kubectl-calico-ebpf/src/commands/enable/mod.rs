@@ -16,13 +16,12 @@ use common::execute::{measure, new_plan_id};
 use common::node::pod::Op;
 use common::plan::ebpf::{Done, Ground, Objects, Wish, plan_enable};
 use common::plan::{Plan, PlanId};
-use common::verbs::Session;
-use common::verbs::change::{self, Manner};
 use common::verbs::look::{self, Look};
-use common::verbs::node_flags::{PodFlags, announce, close};
-use common::verbs::repair::{self, ChangeFlags, DryRun};
-use common::verbs::role::RoleFlags;
+use common::verbs::node_flags::{announce, close};
+use common::verbs::repair::DryRun;
+use common::verbs::{Session, alone};
 
+use super::beginning::{self, Beginning, RunFlags, as_it_is};
 use super::{endpoints, finish, ground, kube_proxy};
 use crate::roles;
 
@@ -50,22 +49,25 @@ pub(crate) struct EnableFlags {
     /// Seconds that a step may take on each node, beside two minutes for all
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     node_timeout: u64,
+    /// Give a step up after so many seconds, however long it may usually take. For tests: a fault is to be seen soon
+    #[arg(long, value_name = "SECONDS", hide = true)]
+    step_timeout: Option<u64>,
     #[command(flatten)]
-    change: ChangeFlags,
-    #[command(flatten)]
-    pods: PodFlags,
-    #[command(flatten)]
-    role: RoleFlags,
+    run: RunFlags,
 }
 
 /// How long the API server may be away, to start anew, before a step fails. The Lease lasts no longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 
 pub(crate) async fn run(session: &Session, flags: &EnableFlags) -> Result<Exit, Failure> {
-    if flags.role.print(session, "enable", roles::enable)? {
+    if flags.run.role.print(session, "enable", roles::enable)? {
         return Ok(Exit::Good);
     }
     let cluster = look::connect(session).await?;
+    if flags.run.change.dry_run == DryRun::None {
+        // What another run changes just now would be judged as if it were always so.
+        look::interruptible(alone::must_be(session, &cluster)).await??;
+    }
     let look = match ground::installation(session, &cluster).await? {
         Ok(look) => look,
         Err(exit) => return Ok(exit),
@@ -84,10 +86,10 @@ pub(crate) async fn run(session: &Session, flags: &EnableFlags) -> Result<Exit, 
         let note = "eBPF is on, as it was wished for.";
         return finish::nothing(session, &cluster, &plan, note).await;
     }
-    if flags.change.dry_run != DryRun::None {
-        return finish::dry_run(session, &cluster, &plan, flags.change.dry_run).await;
+    if flags.run.change.dry_run != DryRun::None {
+        return finish::dry_run(session, &cluster, &plan, flags.run.change.dry_run).await;
     }
-    apply(session, &cluster, flags, &plan).await
+    beginning::carry_out(session, &cluster, (&plan, "enable"), &flags.run, !flags.no_rollback).await
 }
 
 fn wish(
@@ -109,10 +111,10 @@ async fn endpoint_is_proven(
     about: (&Situation<'_>, &Endpoint),
     flags: &EnableFlags,
 ) -> Result<(), Failure> {
-    if flags.change.dry_run != DryRun::None {
+    if flags.run.change.dry_run != DryRun::None {
         return guards::endpoint(session, cluster, about, &flags.force, None).await;
     }
-    let pods = flags.pods.open(session, cluster, new_plan_id(), Op::Inspect, "enable").await;
+    let pods = flags.run.pods.open(session, cluster, new_plan_id(), Op::Inspect, "enable").await;
     announce(session, &pods, &Which::Listed(about.0.nodes.keys().cloned().collect()));
     let proven = guards::endpoint(session, cluster, about, &flags.force, Some(&pods)).await;
     close(session, &pods).await;
@@ -126,22 +128,17 @@ async fn plan(
     flags: &EnableFlags,
     wish: &Wish,
 ) -> Result<Plan, Failure> {
-    let run = new_plan_id();
-    let target = repair::target(cluster, look).await?;
     let made_by = session.made_by_verb("enable");
-    let proof = targets::proof(situation, objects, &run, &flags.service)?;
+    let beginning = Beginning::of(cluster, (look, situation, objects), &flags.service).await?;
     let ground = Ground {
-        run: &run,
-        made_by: &made_by,
-        target: &target,
-        taken: look.snapshot.taken,
-        objects,
-        proof: &proof,
         per_node_seconds: flags.node_timeout,
-        nodes: situation.nodes.len(),
-        done: done(situation, objects, wish),
+        ..beginning.ground(&made_by, (look, situation, objects), done(situation, objects, wish))
     };
-    proven(session, cluster, &ground, wish, flags.change.dry_run).await
+    let mut plan = proven(session, cluster, &ground, wish, flags.run.change.dry_run).await?;
+    if let Some(seconds) = flags.step_timeout {
+        give_up_after(&mut plan, seconds);
+    }
+    Ok(plan)
 }
 
 /// The plan for what this ground holds, with proofs of what answers now.
@@ -177,6 +174,13 @@ async fn proven(
     Ok(plan_enable(&ground, wish, measured.left_out))
 }
 
+/// The way back keeps its time: to give it up early is to leave the cluster in between.
+fn give_up_after(plan: &mut Plan, seconds: u64) {
+    for verification in plan.steps.iter_mut().flat_map(|step| &mut step.verify) {
+        verification.within_seconds = verification.within_seconds.min(seconds);
+    }
+}
+
 /// A measurement that was given up leaves pods and a Service.
 async fn clear(cluster: &Cluster, session: &Session, run: &PlanId, namespace: &str) {
     if let Err(error) = common::execute::clear_proof(cluster, namespace, run, session.plugin).await
@@ -192,26 +196,5 @@ fn done(situation: &Situation<'_>, objects: &Objects, wish: &Wish) -> Done {
             && map.text("/data/KUBERNETES_SERVICE_PORT") == Some(port.as_str())
     });
     let used = ground::on_all(situation, |facts| facts.endpoint.known() == Some(&wish.endpoint));
-    let cleanup = objects.felix.at("/spec/bpfKubeProxyIptablesCleanupEnabled");
-    Done {
-        endpoint: written && used,
-        coexistence: cleanup == Some(&false.into()),
-        bpf: ground::is_on(situation),
-        kube_proxy: ground::kube_proxy_is_off(situation, objects.kube_proxy.as_ref()),
-    }
-}
-
-async fn apply(
-    session: &Session,
-    cluster: &Cluster,
-    flags: &EnableFlags,
-    plan: &Plan,
-) -> Result<Exit, Failure> {
-    let pods = flags.pods.open(session, cluster, plan.id.clone(), Op::Repair, "enable").await;
-    let manner = Manner { take_back: !flags.no_rollback, patience: PATIENCE, mirrored: true };
-    let ended = change::apply_so(session, cluster, &pods, plan, flags.change.yes, manner).await?;
-    match ended {
-        Some(ended) => finish::ended(session, plan, ended),
-        None => finish::declined(session, plan),
-    }
+    Done { endpoint: written && used, ..as_it_is(situation, objects) }
 }
