@@ -95,7 +95,8 @@ pub async fn apply(
     plan: &Plan,
     yes: bool,
 ) -> Result<Option<Outcome>, Failure> {
-    let ended = apply_so(session, cluster, pods, plan, yes, Manner::default()).await?;
+    let applying = apply_so(session, cluster, pods, plan, yes, Manner::default());
+    let ended = Box::pin(applying).await?;
     Ok(ended.map(|it| it.outcome))
 }
 
@@ -125,7 +126,8 @@ pub async fn apply_so(
     let directory = journal::directory().map_err(internal)?;
     let journal = Journal::create(&directory, plan, jiff::Timestamp::now()).map_err(internal)?;
     let work = (Work::Run(plan), manner);
-    let ended = carry_out_so(session, cluster, pods, journal, work, consent).await?;
+    let carrying = carry_out_so(session, cluster, pods, journal, work, consent);
+    let ended = Box::pin(carrying).await?;
     if ended.outcome.result == RunResult::Done {
         supersede(session, &unfinished, plan);
         for run in unfinished.iter().filter(|run| manner.mirrored && run.is_same_work(plan)) {
@@ -195,7 +197,9 @@ pub async fn carry_out(
     consent: Consent,
 ) -> Result<Outcome, Failure> {
     let manner = Manner::default();
-    let ended = carry_out_so(session, cluster, pods, journal, (work, manner), consent).await;
+    let whole = (work, manner);
+    let carrying = carry_out_so(session, cluster, pods, journal, whole, consent);
+    let ended = Box::pin(carrying).await;
     ended.map(|it| it.outcome)
 }
 

@@ -36,7 +36,7 @@ pub(in crate::execute) async fn observe(
                 (Known::Known(set), Known::Known(pods)) => last_words(cluster, set, pods).await,
                 _ => BTreeMap::new(),
             };
-            Observed { object, pods, complaints, ..nothing }
+            Observed { pods, object, complaints, ..nothing }
         }
         Condition::EndpointInUse { agent, .. } => {
             of_nodes(cluster, agent, (None, false), nothing).await
