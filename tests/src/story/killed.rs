@@ -31,6 +31,8 @@ pub struct Journal {
     pub steps: Vec<String>,
     /// Steps that left `pending`, each with its last state, in order.
     pub states: Vec<(String, String)>,
+    /// Steps that were begun to be taken back, in order.
+    pub undoing: Vec<String>,
     /// Whether the run ended by itself.
     pub ended: bool,
 }
@@ -60,6 +62,7 @@ impl Journal {
                     Some((step, state)) if *step == word("step") => *state = word("state"),
                     _ => journal.states.push((word("step"), word("state"))),
                 },
+                "undoing" => journal.undoing.push(word("step")),
                 "end" => journal.ended = true,
                 _ => {}
             }
