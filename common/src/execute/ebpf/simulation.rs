@@ -161,7 +161,7 @@ impl World {
         if self.method == InstallMethod::Operator {
             self.operate();
         }
-        let mut alarm = |what: &str| self.alarms.lock().unwrap().push(what.to_owned());
+        let alarm = |what: &str| self.alarms.lock().unwrap().push(what.to_owned());
         if !self.has_bpf() && !self.has_kube_proxy() {
             alarm("nobody serves Services");
         }
