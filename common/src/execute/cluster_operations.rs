@@ -135,10 +135,10 @@ impl<'a, H: Hosts> ClusterOperations<'a, H> {
             }
             Action::RestartPods { workload } => ebpf::restart_pods(self.cluster, workload).await,
             Action::ProveServices { proof } => {
-                prove(self.cluster, proof, Write::by(&self.field_manager), underway).await
+                Box::pin(prove(self.cluster, proof, Write::by(&self.field_manager), underway)).await
             }
             Action::Hold { condition, seconds } => {
-                self.hold(condition, Duration::from_secs(*seconds), underway).await
+                Box::pin(self.hold(condition, Duration::from_secs(*seconds), underway)).await
             }
             Action::Sequence { .. } => {
                 Err(PerformError::Rejected("a sequence within a sequence".to_owned()))

@@ -88,7 +88,8 @@ impl<'a, H: Hosts> Observer<'a, H> {
             | Condition::OnDataPlane { .. }
             | Condition::NoPods { .. }
             | Condition::ProofCleared { .. } => {
-                let seen = super::ebpf::observe::observe(self.cluster, condition, now).await;
+                let seen =
+                    Box::pin(super::ebpf::observe::observe(self.cluster, condition, now)).await;
                 seen.unwrap_or_else(|| Observed::nothing(now))
             }
         }

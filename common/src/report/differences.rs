@@ -20,7 +20,9 @@ fn of_action(action: &Action, out: &mut String) {
     match action {
         Action::Patch { object, patch, .. } => {
             out.push_str(&format!("  {}\n", escape(&describe::object(object))));
-            lines(patch).iter().for_each(|line| out.push_str(&format!("    {line}\n")));
+            for line in lines(patch) {
+                out.push_str(&format!("    {line}\n"));
+            }
         }
         Action::Create { object, manifest } => {
             out.push_str(&format!("  {} (new)\n", escape(&describe::object(object))));

@@ -180,7 +180,9 @@ fn without_counters(mut object: Value) -> Value {
         map.remove("status");
     }
     if let Some(metadata) = object["metadata"].as_object_mut() {
-        COUNTERS.iter().for_each(|it| drop(metadata.remove(*it)));
+        for counter in COUNTERS {
+            metadata.remove(counter);
+        }
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
             annotations.remove(OLD_COUNTER);
         }

@@ -141,7 +141,7 @@ async fn in_the_documented_order_nobody_serves_services_for_a_while() {
         let back = plan.steps[off].undo.clone();
         plan.steps[off].undo = Undo::NotNeeded { why: "the control".into() };
         let Undo::By { action, verify } = &mut plan.steps[0].undo else { panic!("no way back") };
-        *action = Box::new(back.action().unwrap());
+        **action = back.action().unwrap();
         verify.clear();
         finish(&world, directory, Work::Run(&plan), "there").await;
         no_alarm(&world, "on the way there");
