@@ -14,7 +14,10 @@ const POLL: Duration = Duration::from_secs(2);
 /// So long may what is watched be out of sight.
 const UNSEEN: Duration = Duration::from_secs(60);
 
-/// Looks again and again, and fails at the first look that shows it untrue. What cannot be seen is no proof of either.
+/// So many looks in a row must show it untrue: an interface that goes while it is looked at must not end a run.
+const LOOKS: u32 = 3;
+
+/// Looks again and again, and fails when it is seen to be untrue. What cannot be seen is no proof of either.
 pub(super) async fn hold<H: Hosts>(
     cluster: &Cluster,
     hosts: &H,
@@ -22,11 +25,15 @@ pub(super) async fn hold<H: Hosts>(
     underway: &Underway<'_>,
 ) -> Result<Performed, PerformError> {
     let began = Instant::now();
+    let mut untrue = 0;
     loop {
         let seen = Observer::new(cluster, hosts).observe(condition, cluster.now()).await;
         let left = time.saturating_sub(began.elapsed());
-        match judge(condition, &seen) {
-            Verdict::NotYet(why) if !is_unseen(&seen) => {
+        let verdict = judge(condition, &seen);
+        let is_untrue = matches!(verdict, Verdict::NotYet(_)) && !is_unseen(&seen);
+        untrue = if is_untrue { untrue + 1 } else { 0 };
+        match verdict {
+            Verdict::NotYet(why) if untrue >= LOOKS => {
                 let what = describe::condition(condition);
                 return Err(PerformError::Rejected(format!("not true any more: {what}: {why}")));
             }

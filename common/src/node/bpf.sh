@@ -159,7 +159,10 @@ programs() {
     for device in $devices; do
         for direction in ingress egress; do
             printf '# %s %s\n' "$device" "$direction"
-            edited '/^filter .* bpf .* handle /p;/^filter /!{/^[^ 	]/p;}' tc filter show dev "$device" "$direction" || return
+            edited '/^filter .* bpf .* handle /p;/^filter /!{/^[^ 	]/p;}' tc filter show dev "$device" "$direction" && continue
+            code=$?
+            # What belongs to a pod may go while it is looked at.
+            [ ! -e "/sys/class/net/$device" ] || return "$code"
         done
     done
 }

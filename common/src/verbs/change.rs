@@ -389,9 +389,11 @@ async fn execute(
     let executor =
         Executor { operations, clock: &clock, journal, tenure, reporter: &mut reporter, stop };
     match work {
-        Work::Run(plan) => executor.run(plan, consent).await,
-        Work::GoOn(recorded) => executor.go_on(&recorded.plan, &recorded.states, consent).await,
-        Work::TakeBack(recorded) => executor.take_back(recorded, consent).await,
+        Work::Run(plan) => Box::pin(executor.run(plan, consent)).await,
+        Work::GoOn(recorded) => {
+            Box::pin(executor.go_on(&recorded.plan, &recorded.states, consent)).await
+        }
+        Work::TakeBack(recorded) => Box::pin(executor.take_back(recorded, consent)).await,
     }
     .map_err(internal)
 }

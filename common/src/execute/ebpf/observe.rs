@@ -33,17 +33,19 @@ pub(in crate::execute) async fn observe(
             let (object, pods) =
                 tokio::join!(object(cluster, workload), pods_in(cluster, &workload.namespace));
             let complaints = match (&object, &pods) {
-                (Known::Known(set), Known::Known(pods)) => last_words(cluster, set, pods).await,
+                (Known::Known(set), Known::Known(pods)) => {
+                    Box::pin(last_words(cluster, set, pods)).await
+                }
                 _ => BTreeMap::new(),
             };
             Observed { pods, object, complaints, ..nothing }
         }
         Condition::EndpointInUse { agent, .. } => {
-            of_nodes(cluster, agent, (None, false), nothing).await
+            Box::pin(of_nodes(cluster, agent, (None, false), nothing)).await
         }
         Condition::OnDataPlane { agent, is, operator } => {
             let asked = (operator.as_ref(), *is == DataPlane::Bpf);
-            of_nodes(cluster, agent, asked, nothing).await
+            Box::pin(of_nodes(cluster, agent, asked, nothing)).await
         }
         Condition::NoPods { workload } => {
             let (object, pods) =

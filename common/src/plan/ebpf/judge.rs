@@ -25,7 +25,7 @@ pub(in crate::plan) fn judge(condition: &Condition, seen: &Observed) -> Option<V
             let verdict = on_every_node(seen, |node, facts| {
                 data_plane(facts, *is, seen.complaints.get(node).map(String::as_str))
             });
-            because_of_operator(verdict, &seen.operator)
+            because_of_operator(verdict, *is, &seen.operator)
         }
         Condition::NoPods { .. } => with(&seen.object, "it does not exist", |it| no_pods(it, seen)),
         Condition::ProofCleared { .. } => match &seen.left_of_proof {
@@ -159,20 +159,22 @@ fn unready(facts: &BpfFacts) -> Option<String> {
         .then(|| format!("{}: {}", part.component, part.detail.trim()))
 }
 
-/// What the operator complains about comes first: nothing goes on until it is mended.
-fn because_of_operator(verdict: Verdict, status: &Known<Value>) -> Verdict {
+/// What the operator complains about comes first: nothing goes on until it is mended. Then what it waits for.
+fn because_of_operator(verdict: Verdict, wanted: DataPlane, status: &Known<Value>) -> Verdict {
     let (Verdict::NotYet(why), Known::Known(status)) = (&verdict, status) else { return verdict };
     let conditions = status.pointer("/status/conditions").and_then(Value::as_array);
-    let degraded = conditions
-        .into_iter()
-        .flatten()
-        .find(|it| it["type"] == "Degraded" && it["status"] == "True");
-    match degraded {
-        Some(it) => {
-            let says = it["message"].as_str().unwrap_or("without a message");
-            Verdict::NotYet(format!("the operator is Degraded: {says}; {why}"))
-        }
-        None => verdict,
+    let says = |kind: &str| {
+        let mut all = conditions.into_iter().flatten();
+        let it = all.find(|it| it["type"] == kind && it["status"] == "True")?;
+        Some(it["message"].as_str().unwrap_or("without a message"))
+    };
+    match (says("Degraded"), says("Progressing")) {
+        (Some(says), _) => Verdict::NotYet(format!("the operator is Degraded: {says}; {why}")),
+        (None, Some(says)) => Verdict::NotYet(format!("the operator waits: {says}; {why}")),
+        (None, None) if wanted == DataPlane::Bpf => Verdict::NotYet(format!(
+            "{why}; the operator complains of nothing: it switches eBPF on once it holds calico-node for rolled out everywhere"
+        )),
+        (None, None) => verdict,
     }
 }
 
