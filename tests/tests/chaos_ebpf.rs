@@ -255,7 +255,7 @@ impl<'a> Bench<'a> {
         for path in journals(self.crossing.plugin.state()) {
             drop(std::fs::remove_file(path));
         }
-        let kinds = "pods,services,endpointslices,leases";
+        let kinds = "pods,services,endpointslices,leases,configmaps";
         let select = "--selector=app.kubernetes.io/managed-by=kubectl-calico";
         self.crossing.testbed.kubectl(&["delete", kinds, "--all-namespaces", select]).map(drop)
     }

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use super::hosts::Hosts;
 use super::observe::Observer;
 use super::{PerformError, Performed, Underway};
+use crate::bpf::BpfFacts;
 use crate::cluster::Cluster;
 use crate::plan::{Condition, Observed, Verdict, describe, judge};
-use crate::snapshot::{Gap, GapReason};
+use crate::snapshot::{Gap, GapReason, Known};
 
 /// Time between two looks.
 const POLL: Duration = Duration::from_secs(2);
@@ -56,10 +57,39 @@ fn is_unseen(seen: &Observed) -> bool {
     asked(seen.object.gap()) || asked(seen.pods.gap()) || is_node_unseen(seen)
 }
 
-/// A node whose calico-node starts anew at the moment cannot be looked at.
+/// A node whose calico-node starts anew at the moment cannot be looked at. One whose look came back without what tells its data
+/// plane was not seen either.
 fn is_node_unseen(seen: &Observed) -> bool {
+    let is_unseen = |facts: &Known<BpfFacts>| match facts.known() {
+        Some(facts) => facts.state().gap().is_some(),
+        None => true,
+    };
     match seen.data_planes.known() {
-        Some(nodes) => nodes.values().any(|facts| facts.known().is_none()),
+        Some(nodes) => nodes.values().any(is_unseen),
         None => seen.data_planes.gap().is_some_and(|gap| gap.why != GapReason::NotAsked),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn seen(facts: Known<BpfFacts>) -> Observed {
+        let nodes = BTreeMap::from([("n".to_owned(), facts)]);
+        let nothing = Observed::nothing(jiff::Timestamp::UNIX_EPOCH);
+        Observed { data_planes: Known::Known(nodes), ..nothing }
+    }
+
+    #[test]
+    fn a_look_that_does_not_tell_shows_nothing_untrue() {
+        let gap = || Gap::new("nodes/n/bpf.txt", GapReason::Unreachable, "exit code 1");
+        let scan = BpfFacts::from_scan("n", b"");
+        let shown = BpfFacts { programs: Known::Known(BTreeMap::new()), ..scan };
+        assert!(shown.state().gap().is_none() && !is_unseen(&seen(Known::Known(shown))));
+        let half = BpfFacts::from_scan("n", b"@@programs rc=1 ms=1\n# eth0 ingress\n@@end\n");
+        assert!(is_unseen(&seen(Known::Known(half))));
+        assert!(is_unseen(&seen(Known::Unknown(gap()))) && is_unseen(&seen(Known::Absent)));
     }
 }
