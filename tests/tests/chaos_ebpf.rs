@@ -65,6 +65,8 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn new(testbed: &'a Testbed, counts: &'a Shared) -> Result<Self, Error> {
+        // A test that failed may have left something.
+        sweep(testbed)?;
         let gate = Gate::to(testbed)?;
         let crossing = Crossing::with_kubeconfig(testbed, &gate.kubeconfig())?;
         let mut words = crossing.enable_words();
@@ -255,10 +257,15 @@ impl<'a> Bench<'a> {
         for path in journals(self.crossing.plugin.state()) {
             drop(std::fs::remove_file(path));
         }
-        let kinds = "pods,services,endpointslices,leases,configmaps";
-        let select = "--selector=app.kubernetes.io/managed-by=kubectl-calico";
-        self.crossing.testbed.kubectl(&["delete", kinds, "--all-namespaces", select]).map(drop)
+        sweep(self.crossing.testbed)
     }
+}
+
+/// Removes everything that is labelled as ours.
+fn sweep(testbed: &Testbed) -> Result<(), Error> {
+    let kinds = "pods,services,endpointslices,leases,configmaps";
+    let select = "--selector=app.kubernetes.io/managed-by=kubectl-calico";
+    testbed.kubectl(&["delete", kinds, "--all-namespaces", select]).map(drop)
 }
 
 /// What all testbeds with one install method share.
@@ -348,6 +355,9 @@ fn on_one_testbed(testbed: &Testbed, matrix: &Shared) -> Result<(), Error> {
                 // Putting things right by force is no part of what is watched.
                 quiet(install, watcher)?;
                 bench.clear()?;
+                if locked(matrix).failed.len() >= FAILURES {
+                    return Ok(());
+                }
                 watcher = Watcher::start(testbed);
             }
         }
