@@ -5,19 +5,17 @@ use std::time::{Duration, Instant};
 use super::hosts::Hosts;
 use super::observe::Observer;
 use super::{PerformError, Performed, Underway};
+use crate::bpf::BpfFacts;
 use crate::cluster::Cluster;
 use crate::plan::{Condition, Observed, Verdict, describe, judge};
-use crate::snapshot::{Gap, GapReason};
+use crate::snapshot::{Gap, GapReason, Known};
 
 /// Time between two looks.
 const POLL: Duration = Duration::from_secs(2);
 /// So long may what is watched be out of sight.
 const UNSEEN: Duration = Duration::from_secs(60);
 
-/// So many looks in a row must show it untrue: an interface that goes while it is looked at must not end a run.
-const LOOKS: u32 = 3;
-
-/// Looks again and again, and fails when it is seen to be untrue. What cannot be seen is no proof of either.
+/// Looks again and again, and fails at the first look that shows it untrue. What cannot be seen is no proof of either.
 pub(super) async fn hold<H: Hosts>(
     cluster: &Cluster,
     hosts: &H,
@@ -25,15 +23,11 @@ pub(super) async fn hold<H: Hosts>(
     underway: &Underway<'_>,
 ) -> Result<Performed, PerformError> {
     let began = Instant::now();
-    let mut untrue = 0;
     loop {
         let seen = Observer::new(cluster, hosts).observe(condition, cluster.now()).await;
         let left = time.saturating_sub(began.elapsed());
-        let verdict = judge(condition, &seen);
-        let is_untrue = matches!(verdict, Verdict::NotYet(_)) && !is_unseen(&seen);
-        untrue = if is_untrue { untrue + 1 } else { 0 };
-        match verdict {
-            Verdict::NotYet(why) if untrue >= LOOKS => {
+        match judge(condition, &seen) {
+            Verdict::NotYet(why) if !is_unseen(&seen) => {
                 let what = describe::condition(condition);
                 return Err(PerformError::Rejected(format!("not true any more: {what}: {why}")));
             }
@@ -63,10 +57,39 @@ fn is_unseen(seen: &Observed) -> bool {
     asked(seen.object.gap()) || asked(seen.pods.gap()) || is_node_unseen(seen)
 }
 
-/// A node whose calico-node starts anew at the moment cannot be looked at.
+/// A node whose calico-node starts anew at the moment cannot be looked at. One whose look came back without what tells its data
+/// plane was not seen either.
 fn is_node_unseen(seen: &Observed) -> bool {
+    let is_unseen = |facts: &Known<BpfFacts>| match facts.known() {
+        Some(facts) => facts.state().gap().is_some(),
+        None => true,
+    };
     match seen.data_planes.known() {
-        Some(nodes) => nodes.values().any(|facts| facts.known().is_none()),
+        Some(nodes) => nodes.values().any(is_unseen),
         None => seen.data_planes.gap().is_some_and(|gap| gap.why != GapReason::NotAsked),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn seen(facts: Known<BpfFacts>) -> Observed {
+        let nodes = BTreeMap::from([("n".to_owned(), facts)]);
+        let nothing = Observed::nothing(jiff::Timestamp::UNIX_EPOCH);
+        Observed { data_planes: Known::Known(nodes), ..nothing }
+    }
+
+    #[test]
+    fn a_look_that_does_not_tell_shows_nothing_untrue() {
+        let gap = || Gap::new("nodes/n/bpf.txt", GapReason::Unreachable, "exit code 1");
+        let scan = BpfFacts::from_scan("n", b"");
+        let shown = BpfFacts { programs: Known::Known(BTreeMap::new()), ..scan };
+        assert!(shown.state().gap().is_none() && !is_unseen(&seen(Known::Known(shown))));
+        let half = BpfFacts::from_scan("n", b"@@programs rc=1 ms=1\n# eth0 ingress\n@@end\n");
+        assert!(is_unseen(&seen(Known::Known(half))));
+        assert!(is_unseen(&seen(Known::Unknown(gap()))) && is_unseen(&seen(Known::Absent)));
     }
 }

@@ -158,11 +158,15 @@ programs() {
     }
     for device in $devices; do
         for direction in ingress egress; do
+            filters=$(edited '/^filter .* bpf .* handle /p;/^filter /!{/^[^ 	]/p;}' tc filter show dev "$device" "$direction") || {
+                code=$?
+                # Pods come and go: it is no more.
+                case $filters in *'Cannot find device'* | *'No such device'*) continue 2 ;; esac
+                printf '%s\n' "$filters"
+                return "$code"
+            }
             printf '# %s %s\n' "$device" "$direction"
-            edited '/^filter .* bpf .* handle /p;/^filter /!{/^[^ 	]/p;}' tc filter show dev "$device" "$direction" && continue
-            code=$?
-            # What belongs to a pod may go while it is looked at.
-            [ ! -e "/sys/class/net/$device" ] || return "$code"
+            [ -z "$filters" ] || printf '%s\n' "$filters"
         done
     done
 }

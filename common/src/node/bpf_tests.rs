@@ -145,6 +145,30 @@ fn what_calico_node_shows_is_read() {
 }
 
 #[test]
+fn an_interface_that_goes_away_meanwhile_is_passed_over() {
+    let root = node();
+    let tc = |said: &str| {
+        let body = format!(
+            r#"case "$*" in
+"qdisc show") for it in cali1 eth0; do echo "qdisc clsact ffff: dev $it parent ffff:fff1"; done ;;
+*eth0\ ingress) echo "filter protocol all pref 49151 bpf chain 0 handle 0x1 cali_tc_preambl:[7] direct-action id 35" ;;
+*cali1*) echo '{said}' >&2; exit 1 ;;
+esac"#
+        );
+        program(root.path(), "tc", &body);
+    };
+    for shell in shells() {
+        tc("Cannot find device \"cali1\"");
+        let facts = BpfFacts::from_scan("n", run(&shell, root.path(), &[]).as_bytes());
+        assert_eq!(facts.state(), Known::Known(NodeDataPlane::Bpf), "{shell:?}");
+        assert!(facts.programs.known().unwrap().keys().all(|it| it != "cali1"), "{shell:?}");
+        tc("RTNETLINK answers: Operation not permitted");
+        let facts = BpfFacts::from_scan("n", run(&shell, root.path(), &[]).as_bytes());
+        assert!(facts.state().gap().is_some(), "{shell:?}: what else fails is not passed over");
+    }
+}
+
+#[test]
 fn an_empty_host_has_nothing() {
     let root = tempfile::tempdir().unwrap();
     write(root.path(), "proc/self/mountinfo", "");
