@@ -9,7 +9,7 @@ pub mod load;
 pub mod requirements;
 mod situation;
 
-pub use complaint::complaint;
+pub use complaint::{complaint, last_words};
 pub use facts::{
     BpfFacts, DataLink, Endpoint, KubeProxyRules, Mount, NatFrontend, NodeDataPlane, Protocol,
     Reported, Served, is_workload,
