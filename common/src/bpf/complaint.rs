@@ -4,8 +4,9 @@
 const ANEW: &str = "Exiting for config change";
 /// What a line is about that tells why.
 const ABOUT: [&str; 3] = ["bpf", "kernel", "interface"];
-/// Characters that are shown.
-const SHOWN: usize = 240;
+/// Characters that are shown of the beginning and of the end of a long line: what went wrong stands at the end.
+const FRONT: usize = 80;
+const END: usize = 160;
 
 /// The last line that tells of an error with eBPF since Felix took its settings over; none when there is none.
 pub fn complaint(log: &str) -> Option<String> {
@@ -15,7 +16,17 @@ pub fn complaint(log: &str) -> Option<String> {
         let lower = line.to_lowercase();
         lower.contains("error=") && ABOUT.iter().any(|word| lower.contains(word))
     };
-    lines.rev().find(tells).map(|line| without_front(line).chars().take(SHOWN).collect())
+    lines.rev().find(tells).map(last_words)
+}
+
+/// A line of a log for a person: without time, level and place, and without the middle where it is long.
+pub fn last_words(line: &str) -> String {
+    let text: Vec<char> = without_front(line).chars().collect();
+    if text.len() <= FRONT + END {
+        return text.into_iter().collect();
+    }
+    let (front, end) = (&text[..FRONT], &text[text.len() - END..]);
+    format!("{} … {}", String::from_iter(front).trim_end(), String::from_iter(end).trim_start())
 }
 
 /// Without time, level, process and place: `2026-01-01 00:00:00.000 [ERROR][63] felix/int_dataplane.go 12: text`.
@@ -46,7 +57,12 @@ mod tests {
     #[test]
     fn odd_lines_are_borne() {
         assert_eq!(complaint("bpf error=1").as_deref(), Some("bpf error=1"));
-        let long = format!("bpf error={}", "ä".repeat(1000));
-        assert_eq!(complaint(&long).unwrap().chars().count(), SHOWN);
+        let long = format!("bpf error={} connection refused", "ä".repeat(1000));
+        let told = complaint(&long).unwrap();
+        assert_eq!(told.chars().count(), FRONT + END + 3);
+        assert!(
+            told.starts_with("bpf error=ä") && told.ends_with("ä connection refused"),
+            "{told}"
+        );
     }
 }

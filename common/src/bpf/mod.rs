@@ -11,7 +11,7 @@ pub mod requirements;
 mod situation;
 pub mod status;
 
-pub use complaint::complaint;
+pub use complaint::{complaint, last_words};
 pub use facts::{
     BpfFacts, DataLink, Endpoint, KubeProxyRules, Mount, NatFrontend, NodeDataPlane, Protocol,
     Reported, Served, is_workload,

@@ -28,13 +28,13 @@ fn degraded_before(stage: &Stage<'_>) -> Result<(), Error> {
     says(&refused, REFUSED, &["--force=operator-degraded"])?;
     stage.testbed.tell_operator("degraded", None)?;
     wait_degraded(stage, "")?;
-    let other = r#"{"spec": {"bpfEnabled": true}}"#;
+    let other = r#"{"spec": {"bpfEnabled": null}}"#;
     set_felix(stage, other)?;
     wait_degraded(stage, "modified by someone else")?;
     let refused = stage.enable(&[])?;
     tell(&refused);
     let words = [
-        "operator-annotation: FelixConfiguration default has bpfEnabled: true, and the operator wrote false",
+        "operator-annotation: FelixConfiguration default has bpfEnabled: nothing, and the operator wrote false",
     ];
     says(&refused, REFUSED, &words)?;
     says(&refused, REFUSED, &["kubectl annotate felixconfiguration default"])?;

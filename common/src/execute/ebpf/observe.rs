@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::bpf::{BpfFacts, NodeDataPlane, complaint};
+use crate::bpf::{self, BpfFacts, NodeDataPlane, complaint};
 use crate::cluster::{ApiError, Cluster, ListRequest, LogRequest};
 use crate::node;
 use crate::plan::ebpf::{unready, why_unready};
@@ -18,8 +18,6 @@ use crate::snapshot::{Gap, GapReason, Known, Resource};
 const PARALLEL: usize = 20;
 /// Nodes whose logs are read to tell why they are not on eBPF. More are not told of.
 const ASKED_WHY: usize = 3;
-/// Characters of a line of a log that are shown.
-const SHOWN: usize = 240;
 
 /// What can be seen now of what the condition is about; none for conditions of other ways.
 pub(in crate::execute) async fn observe(
@@ -95,8 +93,7 @@ async fn last_words(cluster: &Cluster, set: &Value, pods: &[Pod]) -> BTreeMap<St
         let Some((container, _)) = why_unready(pod) else { continue };
         if let Some(log) = log(cluster, pod, container, 20).await {
             let last = log.lines().rfind(|it| !it.trim().is_empty());
-            let last = last.map(|it| it.trim().chars().take(SHOWN).collect());
-            said.extend(last.map(|it| (pod.spec.node_name.clone(), it)));
+            said.extend(last.map(|it| (pod.spec.node_name.clone(), bpf::last_words(it))));
         }
     }
     said
