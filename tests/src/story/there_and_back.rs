@@ -24,6 +24,9 @@ pub fn there_and_back(testbed: &Testbed) -> Result<(), Error> {
     nothing_but_the_endpoint(testbed)?;
     say(&format!("there after {} s", began.elapsed().as_secs()));
 
+    let status = crossing.plugin.run(&["status"])?;
+    demand(status.code == 0, "status finds nothing wrong", &status)?;
+
     let again = crossing.enable()?;
     demand(again.code == 0 && again.stdout.contains("eBPF is on"), "again is nothing", &again)?;
 

@@ -128,6 +128,30 @@ async fn whichever_proof_fails_everything_can_be_taken_back() {
     }
 }
 
+#[tokio::test]
+async fn without_a_journal_the_way_back_ends_at_calicos_defaults() {
+    for method in METHODS {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let world = World::new(method);
+        let mut start = world.state();
+        finish(&world, directory, Work::Run(&world.plan()), "there").await;
+        let back = world.plan_back("01BACK");
+        finish(&world, directory, Work::Run(&back), "back").await;
+        no_alarm(&world, "on the way back");
+        let mut state = world.state();
+        if method == InstallMethod::Manifest {
+            // The field says what it meant before, and a rollout leaves its mark.
+            for all in [&mut state, &mut start] {
+                all.retain(|name, _| !name.contains("calico-node") && !name.contains("Felix"));
+            }
+            assert!(!world.has_bpf());
+        }
+        assert_eq!(state, start, "{method:?}");
+        assert!(world.plan_back("01AGAIN").steps.is_empty(), "{method:?}");
+    }
+}
+
 /// The control: the order that is documented, eBPF off before kube-proxy is back, sets the watcher off.
 #[tokio::test]
 async fn in_the_documented_order_nobody_serves_services_for_a_while() {

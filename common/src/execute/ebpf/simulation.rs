@@ -22,7 +22,7 @@ use super::super::{
 use crate::bpf::{BpfFacts, Endpoint};
 use crate::plan::ebpf::{
     Done, Ground, KUBE_PROXY_OFF, Object, Objects, ServiceProof, Translator, Wish, named,
-    plan_enable,
+    plan_disable, plan_enable,
 };
 use crate::plan::{
     Action, Aim, Condition, Guard, ObjectRef, Observed, Outcome, Plan, PlanId, Target, describe,
@@ -302,6 +302,28 @@ impl World {
 
     /// What `enable --disable-kube-proxy` would do.
     pub(super) fn plan(&self) -> Plan {
+        self.planned(RUN, |ground| {
+            let endpoint = Endpoint { host: ENDPOINT.into(), port: 6443 };
+            let wish = Wish { endpoint, disable_kube_proxy: true, watch_seconds: 1 };
+            plan_enable(ground, &wish, Vec::new())
+        })
+    }
+
+    /// What `disable` would do that knows of no earlier run.
+    pub(super) fn plan_back(&self, run: &str) -> Plan {
+        let cleanup = self.is(&felix(), "/spec/bpfKubeProxyIptablesCleanupEnabled", &json!(false));
+        self.planned(run, |ground| {
+            let done = Done {
+                endpoint: false,
+                coexistence: cleanup,
+                bpf: self.has_bpf(),
+                kube_proxy: !self.has_kube_proxy(),
+            };
+            plan_disable(&Ground { done, ..ground.clone() })
+        })
+    }
+
+    fn planned(&self, run: &str, plan: impl FnOnce(&Ground<'_>) -> Plan) -> Plan {
         let objects = self.objects();
         let target = Target {
             cluster_uid: "c".into(),
@@ -310,10 +332,10 @@ impl World {
             server: String::new(),
             user: String::new(),
         };
-        let run = PlanId(RUN.into());
+        let run = PlanId(run.into());
         let proof = ServiceProof {
             name: "baseline".into(),
-            run: RUN.into(),
+            run: run.0.clone(),
             agent: objects.agent.name.clone(),
             by: Translator::Any,
             from_pods: true,
@@ -332,9 +354,7 @@ impl World {
             nodes: 1,
             done: Done::default(),
         };
-        let endpoint = Endpoint { host: ENDPOINT.into(), port: 6443 };
-        let wish = Wish { endpoint, disable_kube_proxy: true, watch_seconds: 1 };
-        plan_enable(&ground, &wish, Vec::new())
+        plan(&ground)
     }
 }
 

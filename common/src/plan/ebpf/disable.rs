@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Translator;
 use super::enable::plan;
 use super::ground::{Ground, KUBE_PROXY_OFF, Object};
-use super::steps::{CLEANUP, Changes, ENABLED, FIXED, HEALTHZ_PORT};
+use super::steps::{Changes, ENABLED, FIXED};
 use crate::calico::names::{MANAGED_BY, OURS};
 use crate::plan::{Action, Condition, DataPlane, Plan, Step, Undo, Verification, pointer};
 
@@ -112,26 +112,30 @@ impl Ground<'_> {
         Step { verify, ..self.step("bpf-off", "switch eBPF off", action, undo) }
     }
 
-    /// What was set for coexistence, back to Felix's defaults; none when nothing is.
+    /// What was set for coexistence, by an earlier run or by this one on its way, back to Felix's defaults; none when nothing is.
     fn flags_off(&self) -> Option<Step> {
         let felix = &self.objects.felix;
-        let is_set = |field: &&str| felix.at(&pointer(&["spec", field])).is_some();
+        let now = |field: &str| felix.at(&pointer(&["spec", field])).cloned();
+        let sets = self.done.kube_proxy && self.is_on() && !self.done.coexistence;
         let coexists = !self.done.kube_proxy || self.is_on();
-        let set: Vec<&str> = [CLEANUP, HEALTHZ_PORT].into_iter().filter(is_set).collect();
+        let by_then = |field: &'static str, set: Value| {
+            let is = if sets { Some(set) } else { now(field) };
+            is.map(|is| (field, is))
+        };
+        let set: Vec<(&str, Value)> =
+            self.coexistence().into_iter().filter_map(|(field, set)| by_then(field, set)).collect();
         if set.is_empty() || !coexists {
             return None;
         }
         let mut changes = Changes::of(felix);
-        for field in set {
-            changes.set(&pointer(&["spec", field]), None);
+        for (field, is) in set {
+            changes.change(&pointer(&["spec", field]), Some(is), None);
         }
         let (action, back) = changes.actions();
         let verify = vec![self.on(DataPlane::Tables, FIXED)];
         let undo = Undo::By { action: Box::new(back), verify: verify.clone() };
-        Some(Step {
-            verify,
-            ..self.step("flags-off", "remove what was set for eBPF", action, undo)
-        })
+        let title = "remove what was set for eBPF";
+        Some(Step { verify, ..self.step("flags-off", title, action, undo) })
     }
 
     /// Calico reaches the API server by its Service again.
@@ -152,10 +156,21 @@ impl Ground<'_> {
                 actions.push(self.restart(workload).0);
             }
         }
-        verify.push(self.rolled_out(&self.objects.agent.name, BTreeMap::new()));
+        verify.push(self.rolled_out(&self.objects.agent.name, self.by_service()));
         let undo = Undo::Impossible { why: "enable makes it anew".to_owned() };
         let title = "have Calico reach the API server by its Service";
         let action = Action::Sequence { actions };
         Step { verify, ..self.step("endpoint-off", title, action, undo) }
+    }
+
+    /// What the operator writes into calico-node's environment when nobody tells it where the API server is: its own, which is
+    /// that of Service default/kubernetes. A manifest install writes nothing.
+    fn by_service(&self) -> BTreeMap<String, String> {
+        let is_service = |it: &&super::ProofTarget| it.service.starts_with("default/kubernetes:");
+        let service = self.proof.targets.iter().find(is_service);
+        let service = service.filter(|_| self.objects.is_operator());
+        let host =
+            |it: &super::ProofTarget| ("KUBERNETES_SERVICE_HOST".to_owned(), it.address.clone());
+        service.map(host).into_iter().collect()
     }
 }

@@ -17,9 +17,9 @@ const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 /// Label that names the run which made an object.
 const RUN_LABEL: &str = "kubectl-calico/run";
 /// Fields of FelixConfiguration.
-pub(super) const CLEANUP: &str = "bpfKubeProxyIptablesCleanupEnabled";
+const CLEANUP: &str = "bpfKubeProxyIptablesCleanupEnabled";
 pub(super) const ENABLED: &str = "bpfEnabled";
-pub(super) const HEALTHZ_PORT: &str = "bpfKubeProxyHealthzPort";
+const HEALTHZ_PORT: &str = "bpfKubeProxyHealthzPort";
 /// A port that nobody else uses. Releases before v3.32 reject 0, which would mean that there is no such server.
 const OTHER_HEALTHZ_PORT: u64 = 10258;
 /// Seconds for an object that was changed to be seen so.
@@ -186,7 +186,7 @@ impl Ground<'_> {
     }
 
     /// What keeps Felix and kube-proxy out of each other's way while both run.
-    fn coexistence(&self) -> Vec<(&'static str, Value)> {
+    pub(super) fn coexistence(&self) -> Vec<(&'static str, Value)> {
         let mut fields = vec![(CLEANUP, json!(false))];
         if self.objects.has_felix_field(HEALTHZ_PORT) {
             fields.push((HEALTHZ_PORT, json!(OTHER_HEALTHZ_PORT)));
@@ -319,7 +319,7 @@ impl<'a> Changes<'a> {
         self.change(path, from, to);
     }
 
-    fn change(&mut self, path: &str, from: Option<Value>, to: Option<Value>) {
+    pub(super) fn change(&mut self, path: &str, from: Option<Value>, to: Option<Value>) {
         if from == to {
             return;
         }
