@@ -59,25 +59,7 @@ const RESIDUES_LIMIT: usize = 32 * 1024 * 1024;
 /// # Errors
 /// When the command cannot be run, does not end in time, or prints something that is no probe.
 pub async fn probe(cluster: &Cluster, pod: &Pod) -> Result<Vec<u8>, ApiError> {
-    let request = ExecRequest {
-        namespace: &pod.metadata.namespace,
-        pod: &pod.metadata.name,
-        container: PROBE_CONTAINER,
-        command: &["/bin/sh", "-s"],
-        stdin: Some(PROBE_SCRIPT.as_bytes()),
-        limit_bytes: PROBE_LIMIT,
-        timeout: PROBE_TIMEOUT,
-    };
-    let output = cluster.exec(&request).await?;
-    if output.exit_code == 0 && is_probe(&output.stdout) {
-        return Ok(output.stdout);
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.lines().next_back().unwrap_or_default();
-    Err(ApiError::Other {
-        attempted: format!("probe node {} through {}", pod.spec.node_name, pod.full_name()),
-        message: format!("the probe ended with exit code {}: {said}", output.exit_code),
-    })
+    in_calico_node(cluster, pod, &PROBE, PROBE_TIMEOUT).await
 }
 
 /// Looks at a node's data plane through its running calico-node pod and gives the look's text (see [`crate::bpf::BpfFacts`]).
@@ -85,29 +67,7 @@ pub async fn probe(cluster: &Cluster, pod: &Pod) -> Result<Vec<u8>, ApiError> {
 /// # Errors
 /// When the command cannot be run, does not end in time, or prints something that is no look.
 pub async fn bpf(cluster: &Cluster, pod: &Pod) -> Result<Vec<u8>, ApiError> {
-    let request = ExecRequest {
-        namespace: &pod.metadata.namespace,
-        pod: &pod.metadata.name,
-        container: PROBE_CONTAINER,
-        command: &["/bin/sh", "-s"],
-        stdin: Some(BPF_SCRIPT.as_bytes()),
-        limit_bytes: RESIDUES_LIMIT,
-        timeout: BPF_TIMEOUT,
-    };
-    let output = cluster.exec(&request).await?;
-    if output.exit_code == 0 && is_probe(&output.stdout) {
-        return Ok(output.stdout);
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.lines().next_back().unwrap_or_default();
-    Err(ApiError::Other {
-        attempted: format!(
-            "look at the data plane of node {} through {}",
-            pod.spec.node_name,
-            pod.full_name()
-        ),
-        message: format!("the look ended with exit code {}: {said}", output.exit_code),
-    })
+    in_calico_node(cluster, pod, &LOOK, BPF_TIMEOUT).await
 }
 
 /// Looks at a node's data plane from the host itself, which sees less of calico-node and more of the host.
@@ -115,26 +75,7 @@ pub async fn bpf(cluster: &Cluster, pod: &Pod) -> Result<Vec<u8>, ApiError> {
 /// # Errors
 /// When the script cannot be run, does not end in time, or prints something that is no look.
 pub async fn bpf_host(pod: &NodePod) -> Result<Vec<u8>, NodePodError> {
-    let run = HostRun {
-        script: BPF_SCRIPT.as_bytes(),
-        limit_bytes: RESIDUES_LIMIT,
-        timeout: BPF_TIMEOUT,
-        repeat: Repeat::Always,
-    };
-    let output = pod.run_on_host(&run).await?;
-    if output.exit_code == 0 && output.stdout.starts_with(b"@@vantage ") {
-        return Ok(output.stdout);
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.lines().next_back().unwrap_or_default();
-    Err(NodePodError::Api(ApiError::Other {
-        attempted: format!(
-            "look at the data plane of node {} through {}",
-            pod.node(),
-            pod.full_name()
-        ),
-        message: format!("the look ended with exit code {}: {said}", output.exit_code),
-    }))
+    on_host(pod, &LOOK, BPF_TIMEOUT).await
 }
 
 /// Runs the probe on the host itself and gives its text. Of a node whose kubelet the API server cannot reach, only the
@@ -143,22 +84,7 @@ pub async fn bpf_host(pod: &NodePod) -> Result<Vec<u8>, NodePodError> {
 /// # Errors
 /// When the script cannot be run, does not end in time, or prints something that is no probe.
 pub async fn probe_host(pod: &NodePod) -> Result<Vec<u8>, NodePodError> {
-    let run = HostRun {
-        script: PROBE_SCRIPT.as_bytes(),
-        limit_bytes: PROBE_LIMIT,
-        timeout: HOST_PROBE_TIMEOUT,
-        repeat: Repeat::Always,
-    };
-    let output = pod.run_on_host(&run).await?;
-    if output.exit_code == 0 && output.stdout.starts_with(b"@@vantage ") {
-        return Ok(output.stdout);
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.lines().next_back().unwrap_or_default();
-    Err(NodePodError::Api(ApiError::Other {
-        attempted: format!("probe node {} through {}", pod.node(), pod.full_name()),
-        message: format!("the probe ended with exit code {}: {said}", output.exit_code),
-    }))
+    on_host(pod, &PROBE, HOST_PROBE_TIMEOUT).await
 }
 
 /// Scans the host for what Calico may have left there and gives the scan's text (see [`crate::residue::ResidueFacts`]).
@@ -166,22 +92,99 @@ pub async fn probe_host(pod: &NodePod) -> Result<Vec<u8>, NodePodError> {
 /// # Errors
 /// When the script cannot be run, does not end in time, or prints something that is no scan.
 pub async fn scan(pod: &NodePod) -> Result<Vec<u8>, NodePodError> {
+    on_host(pod, &SCAN, RESIDUES_TIMEOUT).await
+}
+
+/// A script that looks, and how its run is told of.
+struct Script {
+    text: &'static str,
+    /// What it prints first, if it is what it should be.
+    begins: &'static [u8],
+    limit_bytes: usize,
+    /// What is attempted: `probe`, before "node NAME".
+    attempt: &'static str,
+    /// What ended with an exit code: `the probe`.
+    name: &'static str,
+}
+
+const PROBE: Script = Script {
+    text: PROBE_SCRIPT,
+    begins: b"@@vantage ",
+    limit_bytes: PROBE_LIMIT,
+    attempt: "probe",
+    name: "the probe",
+};
+
+const LOOK: Script = Script {
+    text: BPF_SCRIPT,
+    begins: b"@@vantage ",
+    limit_bytes: RESIDUES_LIMIT,
+    attempt: "look at the data plane of",
+    name: "the look",
+};
+
+const SCAN: Script = Script {
+    text: RESIDUES_SCRIPT,
+    begins: b"@@machine ",
+    limit_bytes: RESIDUES_LIMIT,
+    attempt: "scan",
+    name: "the scan",
+};
+
+impl Script {
+    fn failed(&self, node: &str, pod: &str, exit_code: i32, stderr: &[u8]) -> ApiError {
+        let said = String::from_utf8_lossy(stderr);
+        let said = said.lines().next_back().unwrap_or_default();
+        ApiError::Other {
+            attempted: format!("{} node {node} through {pod}", self.attempt),
+            message: format!("{} ended with exit code {exit_code}: {said}", self.name),
+        }
+    }
+}
+
+/// Runs a script in a running calico-node pod. It goes in by standard input and ends itself with `exit`, because the end of
+/// input cannot be signalled to servers before 1.30.
+async fn in_calico_node(
+    cluster: &Cluster,
+    pod: &Pod,
+    script: &Script,
+    timeout: Duration,
+) -> Result<Vec<u8>, ApiError> {
+    let request = ExecRequest {
+        namespace: &pod.metadata.namespace,
+        pod: &pod.metadata.name,
+        container: PROBE_CONTAINER,
+        command: &["/bin/sh", "-s"],
+        stdin: Some(script.text.as_bytes()),
+        limit_bytes: script.limit_bytes,
+        timeout,
+    };
+    let output = cluster.exec(&request).await?;
+    if output.exit_code == 0 && is_probe(&output.stdout) {
+        return Ok(output.stdout);
+    }
+    let (node, pod) = (&pod.spec.node_name, pod.full_name());
+    Err(script.failed(node, &pod, output.exit_code, &output.stderr))
+}
+
+/// Runs a script on a host.
+async fn on_host(
+    pod: &NodePod,
+    script: &Script,
+    timeout: Duration,
+) -> Result<Vec<u8>, NodePodError> {
     let run = HostRun {
-        script: RESIDUES_SCRIPT.as_bytes(),
-        limit_bytes: RESIDUES_LIMIT,
-        timeout: RESIDUES_TIMEOUT,
+        script: script.text.as_bytes(),
+        limit_bytes: script.limit_bytes,
+        timeout,
         repeat: Repeat::Always,
     };
     let output = pod.run_on_host(&run).await?;
-    if output.exit_code == 0 && output.stdout.starts_with(b"@@machine ") {
+    if output.exit_code == 0 && output.stdout.starts_with(script.begins) {
         return Ok(output.stdout);
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.lines().next_back().unwrap_or_default();
-    Err(NodePodError::Api(ApiError::Other {
-        attempted: format!("scan node {} through {}", pod.node(), pod.full_name()),
-        message: format!("the scan ended with exit code {}: {said}", output.exit_code),
-    }))
+    let error = script.failed(pod.node(), &pod.full_name(), output.exit_code, &output.stderr);
+    Err(NodePodError::Api(error))
 }
 
 /// The first section is always the vantage, and every section is ended.
