@@ -67,7 +67,7 @@ pub(crate) async fn rollback(session: &Session, flags: &RollbackFlags) -> Result
     }
     let cluster = look::connect(session).await?;
     ground::adopt_runs(session, &cluster).await?;
-    let run = look::interruptible(earlier::find(session, &cluster, &flags.run)).await??;
+    let run = ground::run_of_ours(session, &cluster, &flags.run).await?;
     take_back(session, &cluster, &[run], &flags.flags).await
 }
 

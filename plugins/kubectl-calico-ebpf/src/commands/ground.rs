@@ -4,11 +4,12 @@ use common::bpf::{BpfFacts, NodeDataPlane, Situation};
 use common::cli::{Exit, FailOn, Failure, Kind};
 use common::cluster::Cluster;
 use common::collect::bpf;
+use common::execute::journal::Run;
 use common::execute::mirror;
 use common::plan::ebpf::{Missing, Object, Objects};
 use common::snapshot::Known;
-use common::verbs::Session;
 use common::verbs::look::{self, Look};
+use common::verbs::{Session, earlier};
 use serde_json::Value;
 
 /// Looks at the installation. `Err(exit)` in the answer: nothing could be read, and that was said.
@@ -39,6 +40,22 @@ pub(crate) async fn adopt_runs(session: &Session, cluster: &Cluster) -> Result<(
         Err(error) => session.printer.talk(&format!("note: journals of other machines: {error}")),
     }
     Ok(())
+}
+
+/// The run that a word means. "last" may be another plugin's: that one takes back and goes on with what it did.
+pub(crate) async fn run_of_ours(
+    session: &Session,
+    cluster: &Cluster,
+    word: &str,
+) -> Result<Run, Failure> {
+    let run = look::interruptible(earlier::find(session, cluster, word)).await??;
+    let by = run.recorded.plan.made_by.split('/').next().unwrap_or_default().to_owned();
+    if by == session.plugin {
+        return Ok(run);
+    }
+    let what = format!("run {} is one of {by}", run.id());
+    Err(Failure::new(Kind::Refused, what)
+        .hint(format!("name one of {}: {} runs", session.plugin, session.program)))
 }
 
 /// Everything that plans are made from.

@@ -9,7 +9,7 @@ use common::report::plan as plan_text;
 use common::verbs::change::{self, Manner, Work};
 use common::verbs::repair::DryRun;
 use common::verbs::undo::reopen;
-use common::verbs::{Session, allowed, earlier, look};
+use common::verbs::{Session, allowed, look};
 
 use super::beginning::RunFlags;
 use super::enable::PATIENCE;
@@ -35,7 +35,7 @@ pub(crate) async fn run(session: &Session, flags: &ResumeFlags) -> Result<Exit, 
     }
     let cluster = look::connect(session).await?;
     ground::adopt_runs(session, &cluster).await?;
-    let run = look::interruptible(earlier::find(session, &cluster, &flags.run)).await??;
+    let run = ground::run_of_ours(session, &cluster, &flags.run).await?;
     let left = left_of(&run);
     match run.state() {
         RunState::Ended(RunResult::Done) | RunState::Undone | RunState::Superseded => {
