@@ -23,6 +23,7 @@ pub mod download;
 #[cfg(feature = "live")]
 pub mod execute;
 pub mod findings;
+pub mod ipam;
 #[cfg(feature = "live")]
 pub mod node;
 pub mod plan;

@@ -4,6 +4,7 @@ mod cluster_information;
 pub mod credentials;
 mod felix_configuration;
 mod ip_pool;
+pub mod ipam;
 pub mod names;
 pub mod veth;
 

@@ -8,6 +8,7 @@ mod lease;
 mod metadata;
 mod node;
 mod pod;
+mod service;
 mod workload;
 
 pub use event::{Event, EventSource, ObjectReference};
@@ -17,9 +18,10 @@ pub use node::{
     ContainerImage, Node, NodeAddress, NodeCondition, NodeInfo, NodeSpec, NodeStatus, Taint,
 };
 pub use pod::{
-    Container, ContainerState, ContainerStatus, EmptyDir, Pod, PodCondition, PodSpec, PodStatus,
-    PodVolume, StateDetail,
+    Container, ContainerState, ContainerStatus, EmptyDir, Pod, PodAddress, PodCondition, PodSpec,
+    PodStatus, PodVolume, StateDetail,
 };
+pub use service::{LoadBalancerIngress, LoadBalancerStatus, Service, ServiceSpec, ServiceStatus};
 pub use workload::{
     ConfigMap, DaemonSet, DaemonSetSpec, DaemonSetStatus, Deployment, DeploymentSpec,
     DeploymentStatus, EnvironmentOrigin, EnvironmentSource, EnvironmentVariable, FieldReference,

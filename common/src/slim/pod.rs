@@ -79,8 +79,19 @@ pub struct PodStatus {
     /// Address; finished pods still show one.
     #[serde(rename = "podIP")]
     pub pod_ip: String,
+    /// Its addresses of all families.
+    #[serde(rename = "podIPs")]
+    pub pod_ips: Vec<PodAddress>,
     /// When the kubelet acknowledged it.
     pub start_time: Option<Timestamp>,
+}
+
+/// An address of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PodAddress {
+    /// The address.
+    pub ip: String,
 }
 
 /// A condition of a pod.

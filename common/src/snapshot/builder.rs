@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::addresses::CollectedAddresses;
 use super::path::{api_stem, gap_matches};
 use super::scrub::Kept;
 use super::{
@@ -60,6 +61,7 @@ pub struct SnapshotBuilder {
     v3_cluster_information: Collected<ClusterInformation>,
     v3_ip_pools: Collected<IpPool>,
     definitions: Collected<Definition>,
+    addresses: CollectedAddresses,
     version: Option<Known<String>>,
     groups: Option<BTreeSet<String>>,
     signing_keys: Option<Known<SigningKeys>>,
@@ -105,7 +107,8 @@ impl SnapshotBuilder {
             v3: &v3,
         };
         let flavour = seen.flavour();
-        let (cluster_information, ip_pools) = if seen.reads_v3() { v3 } else { crd };
+        let reads_v3 = seen.reads_v3();
+        let (cluster_information, ip_pools) = if reads_v3 { v3 } else { crd };
         let mut snapshot = Snapshot {
             taken,
             cluster: ClusterIdentity {
@@ -126,6 +129,7 @@ impl SnapshotBuilder {
             leases: last.listing("leases.coordination.k8s.io", self.leases),
             cluster_information,
             ip_pools,
+            addresses: self.addresses.finish(&mut last, reads_v3),
             signing_keys: last.raw("cluster/api/openid-v1-jwks.json", self.signing_keys),
             hosts: self.hosts,
             gaps: Vec::new(),
@@ -161,7 +165,7 @@ impl SnapshotBuilder {
             ("customresourcedefinitions", "apiextensions.k8s.io") => {
                 self.definitions.take(record, gaps);
             }
-            _ => {}
+            _ => self.addresses.take(resource, record, gaps),
         }
     }
 
@@ -210,7 +214,7 @@ impl Sink for SnapshotBuilder {
 
 /// One kind's list while it comes in.
 #[derive(Debug)]
-struct Collected<T> {
+pub(super) struct Collected<T> {
     listing: Listing<T>,
     /// Place of an object (`namespace/name`): two selectors may pick the same one.
     places: HashMap<String, usize>,
@@ -225,7 +229,7 @@ impl<T> Default for Collected<T> {
 }
 
 impl<T: DeserializeOwned + Kept> Collected<T> {
-    fn take(&mut self, record: &Record, gaps: &mut Vec<Gap>) {
+    pub(super) fn take(&mut self, record: &Record, gaps: &mut Vec<Gap>) {
         let path = record.key.path();
         let extent = &record.extent;
         self.listing.at = self.listing.at.max(Some(record.at));
@@ -298,7 +302,7 @@ impl<T> Listing<T> {
 }
 
 /// What remains to be done when all records are there: gaps find their listings, and what nobody asked for becomes a gap.
-struct Last {
+pub(super) struct Last {
     /// Gaps that came from outside.
     given: Vec<Gap>,
     all: Vec<Gap>,
@@ -306,6 +310,18 @@ struct Last {
 
 impl Last {
     fn listing<T>(&mut self, resource: &str, collected: Collected<T>) -> Listing<T> {
+        let listing = self.optional(resource, collected);
+        // The other group of Calico's kinds, and the definitions, are only asked for where they can tell something.
+        if listing.coverage == Coverage::None
+            && (!resource.contains(&format!(".{V3_GROUP}")) || resource.ends_with(CRD_GROUP))
+        {
+            self.all.extend(listing.gap.clone());
+        }
+        listing
+    }
+
+    /// The same of a kind that not every look is about: that nobody asked for it is not worth a gap of the snapshot.
+    pub(super) fn optional<T>(&mut self, resource: &str, collected: Collected<T>) -> Listing<T> {
         let path = format!("cluster/{resource}.json");
         let mut listing = collected.listing;
         if !collected.unfinished.is_empty() {
@@ -317,12 +333,7 @@ impl Last {
             listing.lacks(gap.clone());
         }
         if listing.coverage == Coverage::None && listing.gap.is_none() {
-            let gap = Gap::new(&path, GapReason::NotAsked, "not asked for");
-            // The other group of Calico's kinds, and the definitions, are only asked for where they can tell something.
-            if !resource.contains(&format!(".{V3_GROUP}")) || resource.ends_with(CRD_GROUP) {
-                self.all.push(gap.clone());
-            }
-            listing.gap = Some(gap);
+            listing.gap = Some(Gap::new(&path, GapReason::NotAsked, "not asked for"));
         }
         listing
     }

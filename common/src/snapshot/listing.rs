@@ -25,6 +25,12 @@ impl<T> Default for Listing<T> {
 }
 
 impl<T> Listing<T> {
+    /// The same list of something else.
+    pub(super) fn map<U>(self, to: impl FnMut(T) -> U) -> Listing<U> {
+        let Self { items, coverage, gap, at } = self;
+        Listing { items: items.into_iter().map(to).collect(), coverage, gap, at }
+    }
+
     /// True when the list holds every object of its kind, so that what is not in it does not exist.
     pub fn is_whole(&self) -> bool {
         self.coverage == Coverage::All && self.gap.is_none()

@@ -2,6 +2,7 @@
 //!
 //! A [`Snapshot`] is built from raw [`Record`]s, is never fetched again, and knows what it does not know.
 
+mod addresses;
 mod agent;
 mod answers;
 mod builder;
@@ -39,6 +40,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub use addresses::Addresses;
 pub use builder::{KINDS, SnapshotBuilder};
 pub use conflist::{CalicoPlugin, ConfigurationProblem, NetworkConfiguration};
 pub use control_plane::{Certificate, ControlPlane, STATIC_PODS};
@@ -100,6 +102,9 @@ pub struct Snapshot {
     pub cluster_information: Listing<ClusterInformation>,
     /// IP pools.
     pub ip_pools: Listing<IpPool>,
+    /// What Calico IPAM stores.
+    #[serde(skip)]
+    pub addresses: Addresses,
     /// Keys that the API server accepts ServiceAccount tokens of (`GET /openid/v1/jwks`).
     pub signing_keys: Known<SigningKeys>,
     /// What a probe saw on each node. A node without an entry was not asked.

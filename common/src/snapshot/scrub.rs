@@ -2,11 +2,15 @@
 
 use super::builder::Definition;
 use super::secret::{REDACTED, without_secrets};
+use crate::calico::ipam::{
+    BlockAffinity, IpReservation, IpamBlock, IpamConfig, IpamConfiguration, IpamHandle,
+    KubeControllersConfiguration,
+};
 use crate::calico::names::{CALICO_CONFIG_MAP, ROOT_CA_CONFIG_MAP};
 use crate::calico::{ClusterInformation, IpPool};
 use crate::slim::{
     ConfigMap, DaemonSet, Deployment, Event, Lease, Metadata, Namespace, Node, Pod, PodTemplate,
-    ServiceAccount,
+    Service, ServiceAccount,
 };
 
 /// The annotation in which kubectl keeps a copy of the whole object.
@@ -67,6 +71,14 @@ kept! {
     ClusterInformation: "ClusterInformation", false, |_| {};
     IpPool: "IPPool", false, |_| {};
     Definition: "CustomResourceDefinition", true, |_| {};
+    Service: "Service", false, |_| {};
+    IpamBlock: "IPAMBlock", false, |_| {};
+    IpamHandle: "IPAMHandle", false, |_| {};
+    BlockAffinity: "BlockAffinity", false, |_| {};
+    IpamConfig: "IPAMConfig", false, |_| {};
+    IpamConfiguration: "IPAMConfiguration", false, |_| {};
+    IpReservation: "IPReservation", false, |_| {};
+    KubeControllersConfiguration: "KubeControllersConfiguration", false, |_| {};
 }
 
 fn event(event: &mut Event) {

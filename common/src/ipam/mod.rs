@@ -1,0 +1,20 @@
+//! Who uses which address: pure reasoning over what Calico IPAM stores, shared by `calico-ipam` and the checks of group IPM.
+//!
+//! A [`Ledger`] is made of a [`Snapshot`](crate::snapshot::Snapshot): pools with their blocks, and what every address is
+//! allocated to. A [`Population`] is the other side: what pods, nodes and Services use. [`leak`] compares the two.
+
+pub mod block;
+pub mod cidr;
+#[cfg(test)]
+mod fixtures;
+pub mod leak;
+mod ledger;
+pub mod owner;
+mod population;
+mod usage;
+
+pub use block::{Allocation, Block, Counts, Fault, State};
+pub use ledger::{Ledger, Pool};
+pub use owner::Owner;
+pub use population::{Population, User};
+pub use usage::{NodeUsage, PoolUsage};
