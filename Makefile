@@ -10,7 +10,7 @@ export KUBECTL_CALICO_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/nul
 TESTBED := $(CARGO) run --quiet --locked --package tests --bin testbed --
 OUT := $(or $(CARGO_TARGET_DIR),target)
 BUILT := $(OUT)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-PLUGINS := kubectl-calico-doctor kubectl-calico-purge kubectl-calico-ebpf
+PLUGINS := kubectl-calico-doctor kubectl-calico-purge kubectl-calico-ebpf kubectl-calico-ipam
 DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 INCIDENT := tests/recordings/R02-stale-token-sa-recreated
 

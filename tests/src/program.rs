@@ -11,6 +11,8 @@ pub const DOCTOR: &str = "kubectl-calico_doctor";
 pub const PURGE: &str = "kubectl-calico_purge";
 /// Name of ebpf's file.
 pub const EBPF: &str = "kubectl-calico_ebpf";
+/// Name of ipam's file.
+pub const IPAM: &str = "kubectl-calico_ipam";
 
 /// Where the sources are.
 pub fn root() -> PathBuf {
@@ -42,6 +44,15 @@ pub fn purge() -> Result<PathBuf, String> {
 pub fn ebpf() -> Result<PathBuf, String> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     BUILT.get_or_init(|| build("kubectl-calico-ebpf", EBPF)).clone()
+}
+
+/// Ipam's program, as [`doctor`].
+///
+/// # Errors
+/// When it does not build; the text is cargo's.
+pub fn ipam() -> Result<PathBuf, String> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    BUILT.get_or_init(|| build("kubectl-calico-ipam", IPAM)).clone()
 }
 
 fn build(package: &str, file: &str) -> Result<PathBuf, String> {

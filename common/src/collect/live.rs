@@ -5,7 +5,8 @@ use serde::Deserialize;
 
 use super::ask::{Answer, Ask};
 use super::probes;
-use super::{HostProbes, Progress, Want};
+use super::want::Addresses;
+use super::{HostProbes, Progress, Want, addresses};
 use crate::calico::names::{
     CRD_GROUP, LEASE_NAME, LEASE_NAMESPACE, MANIFEST_NAMESPACE, OPERATOR_NAMESPACE,
     ROOT_CA_CONFIG_MAP, V3_GROUP,
@@ -90,6 +91,10 @@ async fn collect(
     let mut draft = Draft { sink, builder: SnapshotBuilder::new() };
     version.pour(&mut draft);
     progress.stage("reading the cluster", None);
+    if want.addresses != Addresses::None {
+        let served = Groups::of(&[Ask::Raw(API_GROUPS).send(cluster).await]);
+        addresses::collect(cluster, want.addresses, served, draft.sink, progress).await;
+    }
     let answers = all(cluster, first_questions(want), progress).await;
     let groups = Groups::of(&answers);
     for answer in answers {
@@ -241,9 +246,9 @@ fn calico_namespaces(seen: &Snapshot) -> Vec<String> {
 
 /// Which groups of Calico the server serves. When it does not say, the usual one is tried.
 #[derive(Clone, Copy)]
-struct Groups {
-    crd: bool,
-    v3: bool,
+pub(super) struct Groups {
+    pub(super) crd: bool,
+    pub(super) v3: bool,
 }
 
 impl Groups {

@@ -9,6 +9,7 @@
 //!
 //! [`Sink`]: crate::snapshot::Sink
 
+mod addresses;
 mod ask;
 pub mod bpf;
 mod circumstances;
@@ -29,4 +30,4 @@ pub use live::{MissedHost, Outcome, collect_live, collect_with_hosts};
 pub use nodes::{ALL_NODES_LIMIT, SAMPLE};
 pub use progress::{Progress, Quiet, Spinner};
 pub use tee::Tee;
-pub use want::Want;
+pub use want::{Addresses, Want};

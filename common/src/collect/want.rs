@@ -19,10 +19,24 @@ pub struct Want {
     pub lease: bool,
     /// What the nodes themselves say, through exec into calico-node.
     pub probes: bool,
+    /// What Calico IPAM stores.
+    pub addresses: Addresses,
+}
+
+/// How much of what Calico IPAM stores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Addresses {
+    /// Nothing.
+    #[default]
+    None,
+    /// Blocks, settings and reservations: how many addresses are used.
+    Blocks,
+    /// Handles, affinities, Services and settings of the collector as well: whether they should be.
+    All,
 }
 
 impl Want {
-    /// Everything.
+    /// Everything that the doctor looks at.
     pub const ALL: Self = Self {
         nodes: true,
         pods: true,
@@ -31,6 +45,7 @@ impl Want {
         credentials: true,
         lease: true,
         probes: true,
+        addresses: Addresses::None,
     };
 
     /// What checks with these needs look at.
@@ -43,6 +58,7 @@ impl Want {
             credentials: false,
             lease: false,
             probes: false,
+            addresses: Addresses::None,
         };
         needs.into_iter().fold(none, |want, need| match need {
             Need::Nodes => Self { nodes: true, ..want },

@@ -7,6 +7,7 @@ mod download;
 mod ebpf_status;
 mod endpoint;
 mod escape;
+pub mod ipam;
 mod layout;
 mod leftovers;
 mod plan_text;

@@ -171,7 +171,7 @@ fn more(all: usize, shown: usize, noun: &str) -> String {
 }
 
 /// `40s`, `12m`, `5h`, `3d`
-fn age(then: Timestamp, now: Timestamp) -> String {
+pub(super) fn age(then: Timestamp, now: Timestamp) -> String {
     match now.duration_since(then).as_secs() {
         ..0 => "0s".to_owned(),
         seconds @ 0..120 => format!("{seconds}s"),

@@ -101,7 +101,7 @@ pub struct Record {
 }
 
 /// Takes records and gaps as they come: the snapshot builder, a bundle's writer, or both.
-pub trait Sink {
+pub trait Sink: Send {
     /// Takes one answer.
     fn record(&mut self, record: &Record);
     /// Takes one thing that could not be had.

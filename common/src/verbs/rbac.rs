@@ -113,6 +113,25 @@ pub fn installation() -> Vec<Value> {
     ]
 }
 
+/// Verbs of `calico-ipam` that count addresses.
+pub fn addresses() -> Vec<Value> {
+    let groups = ["crd.projectcalico.org", "projectcalico.org"];
+    let kinds = ["ipamblocks", "ipamconfigs", "ipamconfigurations", "ipreservations"];
+    [vec![kube_system(), rule(&groups, &kinds, &["list"])], installation()].concat()
+}
+
+/// Verbs of `calico-ipam` that judge who has them.
+pub fn addresses_and_owners() -> Vec<Value> {
+    let groups = ["crd.projectcalico.org", "projectcalico.org"];
+    let kinds = ["blockaffinities", "ipamhandles", "kubecontrollersconfigurations"];
+    let owners = [
+        rule(&groups, &kinds, &["list"]),
+        rule(&[""], &["nodes", "pods", "services"], &["list"]),
+        our_lease(&["get"]),
+    ];
+    [addresses(), owners.to_vec()].concat()
+}
+
 /// The cluster's identity.
 pub fn kube_system() -> Value {
     json!({ "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] })

@@ -1,0 +1,79 @@
+//! What Calico IPAM stores: lists that grow with the cluster, so each page is handed on as it comes.
+
+use jiff::Timestamp;
+
+use super::want::Addresses;
+use super::{Progress, live::Groups};
+use crate::calico::names::{CRD_GROUP, V3_GROUP};
+use crate::cluster::{Cluster, ListRequest};
+use crate::snapshot::{Extent, Gap, GapReason, Provenance, Record, RecordKey, Resource, Sink};
+
+/// Kinds of Calico's groups in the order in which they are read. Handles come before blocks: an allocation writes its handle
+/// first, so that a handle that no block knows is not one that was just made.
+const KINDS: [(&str, Addresses); 6] = [
+    ("ipreservations", Addresses::Blocks),
+    ("kubecontrollersconfigurations", Addresses::All),
+    ("blockaffinities", Addresses::All),
+    ("ipamhandles", Addresses::All),
+    ("ipamblocks", Addresses::Blocks),
+    ("CONFIGURATION", Addresses::Blocks),
+];
+
+/// Reads what is wanted, before nodes and pods: what was given to a pod that is younger than its list would look leaked.
+pub(super) async fn collect(
+    cluster: &Cluster,
+    want: Addresses,
+    groups: Groups,
+    sink: &mut dyn Sink,
+    progress: &dyn Progress,
+) {
+    let (group, version, configuration) = match groups {
+        Groups { crd: true, .. } => (CRD_GROUP, "v1", "ipamconfigs"),
+        Groups { v3: true, .. } => (V3_GROUP, "v3", "ipamconfigurations"),
+        _ => return,
+    };
+    for (plural, level) in KINDS {
+        if want < level {
+            continue;
+        }
+        let plural = if plural == "CONFIGURATION" { configuration } else { plural };
+        list(cluster, &ListRequest::all(Resource::new(plural, group), version), sink, progress)
+            .await;
+    }
+    if want == Addresses::All {
+        list(cluster, &ListRequest::all(Resource::new("services", ""), "v1"), sink, progress).await;
+    }
+}
+
+async fn list(
+    cluster: &Cluster,
+    request: &ListRequest,
+    sink: &mut dyn Sink,
+    progress: &dyn Progress,
+) {
+    let key = RecordKey::List(request.resource.clone());
+    let mut pages = 0_u32;
+    let mut anew = false;
+    let result = cluster
+        .list(request, &mut |page| {
+            anew |= page.is_first && pages > 0;
+            pages += 1;
+            let extent = Extent { resource_version: page.resource_version, ..Extent::default() };
+            sink.record(&Record {
+                key: key.clone(),
+                body: page.body,
+                at: Timestamp::now(),
+                from: Provenance::Api(request.path()),
+                extent,
+            });
+            progress.step(&request.resource.to_string());
+        })
+        .await;
+    if let Err(error) = result {
+        sink.gap(Gap::new(key.path(), error.gap_reason(), error.to_string()));
+    } else if anew {
+        // What was read first, and is gone since, cannot be told from what is there.
+        let why = GapReason::Other("Incomplete".to_owned());
+        sink.gap(Gap::new(key.path(), why, "the list expired while it was read"));
+    }
+}

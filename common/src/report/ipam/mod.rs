@@ -1,0 +1,62 @@
+//! What `calico-ipam` prints. Rows hold exact numbers; only text for people rounds them.
+
+mod address;
+mod compat;
+mod csv;
+mod prometheus;
+mod rows;
+mod show;
+mod top;
+
+pub use address::{AddressReport, AddressUser, FoundAddress, addresses};
+pub use compat::{block_table, borrowed_table, configuration_table, pool_list};
+pub use csv::csv;
+pub use prometheus::metrics;
+pub use rows::{BlockRow, BorrowedRow, PoolRow, SettingRow};
+pub use show::{IpamReport, pools, show};
+pub use top::{TopReport, TopRow, top};
+
+/// A share as a percentage with one decimal; `–` of nothing.
+fn percent(part: u128, of: u128) -> String {
+    match of {
+        0 => "–".to_owned(),
+        _ => format!("{:.1}%", share(part, of) * 100.0),
+    }
+}
+
+/// A share between 0 and 1. Good to fifteen digits, which is enough to print.
+#[allow(clippy::cast_precision_loss, reason = "it is printed with a few digits")]
+fn share(part: u128, of: u128) -> f64 {
+    if of == 0 { 0.0 } else { part as f64 / of as f64 }
+}
+
+/// `1,234,567`, of numbers that do not fit a machine word as well.
+fn grouped(number: u128) -> String {
+    match u64::try_from(number).ok().and_then(|it| usize::try_from(it).ok()) {
+        Some(small) => super::number(small),
+        None => {
+            let digits = number.to_string();
+            let first = digits.len() % 3;
+            let mut out = digits.get(..first).unwrap_or_default().to_owned();
+            for part in digits.get(first..).unwrap_or_default().as_bytes().chunks(3) {
+                if !out.is_empty() {
+                    out.push(',');
+                }
+                out.extend(part.iter().map(|it| char::from(*it)));
+            }
+            out
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_any_size_are_grouped() {
+        assert_eq!(grouped(1_048_576), "1,048,576");
+        assert_eq!(grouped(1 << 80), "1,208,925,819,614,629,174,706,176");
+        assert_eq!((percent(1, 3), percent(0, 0)), ("33.3%".to_owned(), "–".to_owned()));
+    }
+}
