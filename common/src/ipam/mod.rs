@@ -9,6 +9,8 @@ pub mod cidr;
 mod fixtures;
 pub mod leak;
 mod ledger;
+pub mod map;
+pub mod overlap;
 pub mod owner;
 mod population;
 mod usage;

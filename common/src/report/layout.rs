@@ -66,7 +66,7 @@ impl TextOptions {
         self.paint(text, Style::new().dimmed())
     }
 
-    fn paint(&self, text: &str, style: Style) -> String {
+    pub(super) fn paint(&self, text: &str, style: Style) -> String {
         if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 

@@ -11,7 +11,7 @@ use common::cli::{
 };
 use common::verbs::Session;
 
-use commands::{completion, ip, pools, show, top};
+use commands::{completion, ip, map, overlap, pools, show, top};
 use format::Format;
 
 /// Accounts for every address of Calico IPAM
@@ -41,6 +41,10 @@ enum Verb {
     Pools(pools::PoolsFlags),
     /// Tells which nodes, namespaces or pools have most addresses
     Top(top::TopFlags),
+    /// Finds ranges that should be apart and are not: pools, blocks, networks of nodes, Services
+    Overlap(overlap::OverlapFlags),
+    /// Draws pools as grids of blocks: where addresses are used, and where there is room
+    Map(map::MapFlags),
     /// Prints a completion script
     Completion(completion::CompletionFlags),
 }
@@ -83,6 +87,8 @@ async fn dispatch(session: &Session, format: Format, verb: Verb) -> Result<Exit,
         Verb::Ip(flags) => ip::run(session, format, &flags).await,
         Verb::Pools(flags) => pools::run(session, format, &flags).await,
         Verb::Top(flags) => top::run(session, format, &flags).await,
+        Verb::Overlap(flags) => overlap::run(session, format, &flags).await,
+        Verb::Map(flags) => map::run(session, format, &flags).await,
         Verb::Completion(flags) => completion::run(session, &flags),
     }
 }

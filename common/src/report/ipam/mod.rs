@@ -3,6 +3,8 @@
 mod address;
 mod compat;
 mod csv;
+mod map;
+mod overlap;
 mod prometheus;
 mod rows;
 mod show;
@@ -11,6 +13,8 @@ mod top;
 pub use address::{AddressReport, AddressUser, FoundAddress, addresses};
 pub use compat::{block_table, borrowed_table, configuration_table, pool_list};
 pub use csv::csv;
+pub use map::{GridCell, MapReport, PoolGrid, map};
+pub use overlap::{OverlapReport, OverlapRow, overlaps};
 pub use prometheus::metrics;
 pub use rows::{BlockRow, BorrowedRow, PoolRow, SettingRow};
 pub use show::{IpamReport, pools, show};

@@ -2,7 +2,9 @@
 
 pub(crate) mod completion;
 pub(crate) mod ip;
+pub(crate) mod map;
 mod observe;
+pub(crate) mod overlap;
 pub(crate) mod pools;
 pub(crate) mod show;
 pub(crate) mod top;
