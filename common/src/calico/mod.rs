@@ -6,6 +6,7 @@ mod felix_configuration;
 mod ip_pool;
 pub mod ipam;
 pub mod names;
+pub mod selector;
 pub mod veth;
 
 pub use cluster_information::{ClusterInformation, ClusterInformationSpec};
