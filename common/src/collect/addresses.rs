@@ -41,7 +41,9 @@ pub(super) async fn collect(
             .await;
     }
     if want == Addresses::All {
-        list(cluster, &ListRequest::all(Resource::new("services", ""), "v1"), sink, progress).await;
+        for plural in ["services", "namespaces"] {
+            list(cluster, &ListRequest::all(Resource::new(plural, ""), "v1"), sink, progress).await;
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod overlap;
 pub mod owner;
 mod population;
 mod usage;
+pub mod why;
 
 pub use block::{Allocation, Block, Counts, Fault, State};
 pub use ledger::{Ledger, Pool};

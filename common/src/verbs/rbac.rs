@@ -126,7 +126,7 @@ pub fn addresses_and_owners() -> Vec<Value> {
     let kinds = ["blockaffinities", "ipamhandles", "kubecontrollersconfigurations"];
     let owners = [
         rule(&groups, &kinds, &["list"]),
-        rule(&[""], &["nodes", "pods", "services"], &["list"]),
+        rule(&[""], &["namespaces", "nodes", "pods", "services"], &["list"]),
         our_lease(&["get"]),
     ];
     [addresses(), owners.to_vec()].concat()

@@ -11,7 +11,7 @@ use common::cli::{
 };
 use common::verbs::Session;
 
-use commands::{completion, ip, map, overlap, pools, show, top};
+use commands::{completion, ip, map, overlap, pools, show, top, why};
 use format::Format;
 
 /// Accounts for every address of Calico IPAM
@@ -41,6 +41,8 @@ enum Verb {
     Pools(pools::PoolsFlags),
     /// Tells which nodes, namespaces or pools have most addresses
     Top(top::TopFlags),
+    /// Tells whether a pod, or any pod on a node, can get an address, and if not, why: why pod/NAMESPACE/NAME, why node/NAME
+    Why(why::WhyFlags),
     /// Finds ranges that should be apart and are not: pools, blocks, networks of nodes, Services
     Overlap(overlap::OverlapFlags),
     /// Draws pools as grids of blocks: where addresses are used, and where there is room
@@ -87,6 +89,7 @@ async fn dispatch(session: &Session, format: Format, verb: Verb) -> Result<Exit,
         Verb::Ip(flags) => ip::run(session, format, &flags).await,
         Verb::Pools(flags) => pools::run(session, format, &flags).await,
         Verb::Top(flags) => top::run(session, format, &flags).await,
+        Verb::Why(flags) => why::run(session, format, &flags).await,
         Verb::Overlap(flags) => overlap::run(session, format, &flags).await,
         Verb::Map(flags) => map::run(session, format, &flags).await,
         Verb::Completion(flags) => completion::run(session, &flags),

@@ -9,6 +9,7 @@ mod prometheus;
 mod rows;
 mod show;
 mod top;
+mod why;
 
 pub use address::{AddressReport, AddressUser, FoundAddress, addresses};
 pub use compat::{block_table, borrowed_table, configuration_table, pool_list};
@@ -19,6 +20,7 @@ pub use prometheus::metrics;
 pub use rows::{BlockRow, BorrowedRow, PoolRow, SettingRow};
 pub use show::{IpamReport, pools, show};
 pub use top::{TopReport, TopRow, top};
+pub use why::{FamilyAnswer, PoolChance, WhyReport, why};
 
 /// A share as a percentage with one decimal; `–` of nothing.
 fn percent(part: u128, of: u128) -> String {

@@ -8,3 +8,4 @@ pub(crate) mod overlap;
 pub(crate) mod pools;
 pub(crate) mod show;
 pub(crate) mod top;
+pub(crate) mod why;
