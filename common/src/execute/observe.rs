@@ -86,6 +86,8 @@ impl<'a, H: Hosts> Observer<'a, H> {
             Condition::RolledOut { .. }
             | Condition::EndpointInUse { .. }
             | Condition::OnDataPlane { .. }
+            | Condition::KubeProxyRulesGone { .. }
+            | Condition::KubeProxyRulesKept { .. }
             | Condition::NoPods { .. }
             | Condition::ProofCleared { .. } => {
                 let looking = Box::pin(super::ebpf::observe::observe(self.cluster, condition, now));

@@ -156,7 +156,10 @@ fn of_condition(condition: &Condition, all: &mut BTreeSet<Question>) {
             all.insert(about("get", workload));
             all.insert(of_pods("list", &workload.namespace));
         }
-        Condition::EndpointInUse { agent, .. } | Condition::OnDataPlane { agent, .. } => {
+        Condition::EndpointInUse { agent, .. }
+        | Condition::OnDataPlane { agent, .. }
+        | Condition::KubeProxyRulesGone { agent, .. }
+        | Condition::KubeProxyRulesKept { agent, .. } => {
             let namespace = agent.namespace.as_str();
             all.insert(about("get", agent));
             all.insert(of_pods("list", namespace));

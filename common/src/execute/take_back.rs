@@ -16,7 +16,7 @@ use crate::plan::{
 
 impl<O: Operations, C: Clock> Executor<'_, O, C> {
     /// Takes back every step of `recorded` that may have acted and can be taken back. The outcome has the steps in the
-    /// plan's order. Fails only when the journal cannot be kept.
+    /// plan's order, without those that need no undo. Fails only when the journal cannot be kept.
     pub async fn take_back(
         mut self,
         recorded: &Recorded,
@@ -30,6 +30,10 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
         let mut number = 0;
         for step in recorded.plan.steps.iter().rev() {
             if !wanted.contains(&step.id) {
+                // What changed nothing that stays is no part of the way back.
+                if matches!(step.undo, Undo::NotNeeded { .. }) {
+                    continue;
+                }
                 steps.push(outcome(step, untouched(recorded, step)));
                 continue;
             }
@@ -149,11 +153,8 @@ fn attempts(step: &Step, undo: Action, recorded: &Recorded) -> Vec<Action> {
 fn untouched(recorded: &Recorded, step: &Step) -> StepState {
     let why = match (&step.undo, recorded.state(&step.id)) {
         (_, state @ (StepState::Undone | StepState::Pending)) => return state.clone(),
-        (Undo::NotNeeded { why }, _) => format!("needs no undo: {why}"),
         (Undo::Impossible { why }, _) => format!("cannot be taken back: {why}"),
-        (Undo::OnHost { .. } | Undo::Patch { .. } | Undo::By { .. }, _) => {
-            "it did not act".to_owned()
-        }
+        (_, _) => "it did not act".to_owned(),
     };
     StepState::Skipped { why }
 }

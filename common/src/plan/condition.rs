@@ -1,6 +1,6 @@
 //! What a step waits for. The executor looks at the cluster; whether what it saw is enough is decided here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -163,6 +163,22 @@ pub enum Condition {
         is: DataPlane,
         /// Status object of the operator, which may tell why it is not.
         operator: Option<ObjectRef>,
+    },
+    /// On every node calico-node sees no rules of kube-proxy in iptables any more, for IPv4. What could not be seen is not gone.
+    #[serde(rename_all = "camelCase")]
+    KubeProxyRulesGone {
+        /// DaemonSet calico-node.
+        agent: ObjectRef,
+        /// Nodes on which they may stay.
+        except: BTreeSet<String>,
+    },
+    /// On these nodes nobody sees that kube-proxy's rules of iptables are gone.
+    #[serde(rename_all = "camelCase")]
+    KubeProxyRulesKept {
+        /// DaemonSet calico-node.
+        agent: ObjectRef,
+        /// The nodes that had them.
+        nodes: BTreeSet<String>,
     },
     /// The DaemonSet wants no pod, and none of its pods is left.
     #[serde(rename_all = "camelCase")]

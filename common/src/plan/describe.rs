@@ -235,6 +235,8 @@ pub fn condition(condition: &Condition) -> String {
         Condition::RolledOut { .. }
         | Condition::EndpointInUse { .. }
         | Condition::OnDataPlane { .. }
+        | Condition::KubeProxyRulesGone { .. }
+        | Condition::KubeProxyRulesKept { .. }
         | Condition::NoPods { .. }
         | Condition::ProofCleared { .. } => words::condition(condition).unwrap_or_default(),
     }
@@ -276,6 +278,8 @@ pub fn awaited(condition: &Condition) -> String {
         Condition::RolledOut { .. }
         | Condition::EndpointInUse { .. }
         | Condition::OnDataPlane { .. }
+        | Condition::KubeProxyRulesGone { .. }
+        | Condition::KubeProxyRulesKept { .. }
         | Condition::NoPods { .. }
         | Condition::ProofCleared { .. } => words::awaited(condition).unwrap_or_default(),
     }
@@ -312,6 +316,8 @@ pub fn met(condition: &Condition) -> String {
         Condition::RolledOut { .. }
         | Condition::EndpointInUse { .. }
         | Condition::OnDataPlane { .. }
+        | Condition::KubeProxyRulesGone { .. }
+        | Condition::KubeProxyRulesKept { .. }
         | Condition::NoPods { .. }
         | Condition::ProofCleared { .. } => words::met(condition).unwrap_or_default(),
     }

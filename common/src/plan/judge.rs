@@ -180,6 +180,8 @@ pub fn judge(condition: &Condition, seen: &Observed) -> Verdict {
         Condition::RolledOut { .. }
         | Condition::EndpointInUse { .. }
         | Condition::OnDataPlane { .. }
+        | Condition::KubeProxyRulesGone { .. }
+        | Condition::KubeProxyRulesKept { .. }
         | Condition::NoPods { .. }
         | Condition::ProofCleared { .. } => super::ebpf::judge::judge(condition, seen)
             .unwrap_or_else(|| Verdict::NotYet("nobody can tell".to_owned())),

@@ -50,7 +50,7 @@ pub struct Outcome {
     pub plan: PlanId,
     /// The whole in a word.
     pub result: RunResult,
-    /// Every step of the plan, in its order.
+    /// The steps of the plan, in its order; when it was taken back without those that need no undo.
     pub steps: Vec<StepOutcome>,
     /// Seconds from the first guard to the last verification.
     pub seconds: u64,

@@ -10,6 +10,7 @@ mod felix;
 mod kube_proxy;
 mod nodes;
 mod operator;
+mod rules;
 mod stage;
 mod together;
 mod webhook;

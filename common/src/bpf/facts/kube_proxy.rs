@@ -14,6 +14,8 @@ pub struct KubeProxyRules {
     pub iptables: Known<BTreeSet<NatFrontend>>,
     /// Of nftables; absent when there is no table `kube-proxy`.
     pub nft: Known<BTreeSet<NatFrontend>>,
+    /// The implementations of iptables that have them for IPv4; absent when both were looked at and neither has any.
+    pub implementations: Known<Vec<&'static str>>,
 }
 
 impl KubeProxyRules {
@@ -32,7 +34,31 @@ impl KubeProxyRules {
 }
 
 pub(super) fn read(reader: &Reader<'_>) -> KubeProxyRules {
-    KubeProxyRules { iptables: iptables(reader), nft: nft(reader) }
+    KubeProxyRules {
+        iptables: iptables(reader),
+        nft: nft(reader),
+        implementations: implementations(reader),
+    }
+}
+
+/// An empty chain counts as well: whoever removes kube-proxy's rules removes the chain.
+fn implementations(reader: &Reader<'_>) -> Known<Vec<&'static str>> {
+    let mut found = Vec::new();
+    let mut missing = None;
+    for (id, name) in [("rules.nft.v4", "iptables-nft"), ("rules.legacy.v4", "iptables-legacy")] {
+        match reader.content(id) {
+            Known::Known(text) if text.lines().any(|line| line.starts_with(CHAIN)) => {
+                found.push(name);
+            }
+            Known::Unknown(gap) => missing = missing.or(Some(gap)),
+            Known::Known(_) | Known::Absent => {}
+        }
+    }
+    match (found.is_empty(), missing) {
+        (false, _) => Known::Known(found),
+        (true, Some(gap)) => Known::Unknown(gap),
+        (true, None) => Known::Absent,
+    }
 }
 
 fn iptables(reader: &Reader<'_>) -> Known<BTreeSet<NatFrontend>> {

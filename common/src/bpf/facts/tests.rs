@@ -132,6 +132,28 @@ fn rules_of_kube_proxy_are_absent_only_when_all_was_looked_at() {
 }
 
 #[test]
+fn rules_of_iptables_are_gone_only_when_both_implementations_show_none() {
+    let chain = ":KUBE-SERVICES - [0:0]\n";
+    let rules = |nft: (i32, &str), legacy: (i32, &str)| {
+        let text = [
+            section("rules.nft.v4", nft.0, nft.1),
+            section("rules.legacy.v4", legacy.0, legacy.1),
+            // Felix may have nothing to do with these, and they are not asked about.
+            section("rules.nft.v6", 0, chain),
+            section("nft-kube-proxy", 127, "there is no nft here\n"),
+        ];
+        BpfFacts::from_scan("n", text.concat().as_bytes()).kube_proxy_rules.implementations
+    };
+    let others = ":KUBE-SERVICES-OF-MINE - [0:0]\n:KUBE-POSTROUTING - [0:0]\n";
+    assert_eq!(rules((0, others), (0, "")), Known::Absent);
+    assert_eq!(rules((0, chain), (1, "")).known().unwrap(), &["iptables-nft"]);
+    assert_eq!(rules((0, chain), (0, chain)).known().unwrap().len(), 2);
+    assert!(rules((0, ""), (127, "there is no iptables-legacy-save here\n")).gap().is_some());
+    assert!(rules((27, ""), (0, "")).gap().is_some());
+    assert!(BpfFacts::from_scan("n", b"").kube_proxy_rules.implementations.gap().is_some());
+}
+
+#[test]
 fn devices_and_routes_are_read() {
     let text = [
         section(

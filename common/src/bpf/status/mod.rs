@@ -18,7 +18,7 @@ pub use class::ClusterClass;
 pub use endpoint::{EndpointMode, EndpointUse};
 pub use invariants::{Holds, Invariant, Weight};
 pub use node::{NodeState, Real};
-pub use settings::Setting;
+pub use settings::{Setting, nodes_that_keep_rules};
 
 use super::kube_proxy::{self, Distribution, KubeProxyState};
 use super::requirements::CalicoVersion;

@@ -1,6 +1,8 @@
 //! What Felix is told on a node: its environment, then FelixConfiguration `node.NAME`, then those that select the node, then
 //! `default`.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::selector;
@@ -55,6 +57,17 @@ pub(super) fn setting(situation: &Situation<'_>, node: &str, field: &str) -> Kno
         Known::Absent => of_default(situation, field),
         Known::Unknown(gap) => Known::Unknown(gap),
     }
+}
+
+/// Nodes on which Felix leaves kube-proxy's rules alone, or may, whatever FelixConfiguration `default` says.
+pub fn nodes_that_keep_rules(situation: &Situation<'_>) -> BTreeSet<String> {
+    let by_default = "FelixConfiguration default";
+    let keeps = |node: &&String| match setting(situation, node, CLEANUP) {
+        Known::Known(told) => told.by != by_default && told.value != true,
+        Known::Absent => false,
+        Known::Unknown(_) => true,
+    };
+    situation.nodes.keys().filter(keeps).cloned().collect()
 }
 
 /// What Felix is told of `field` where no node has anything of its own.

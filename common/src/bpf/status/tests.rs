@@ -312,6 +312,32 @@ fn i7_two_want_one_port_or_nobody_answers() {
 }
 
 #[test]
+fn nodes_whose_felix_is_told_otherwise_keep_rules() {
+    let snapshot = snapshot();
+    let mut situation = off(&snapshot);
+    let keep = |situation: &Situation<'_>| -> Vec<String> {
+        nodes_that_keep_rules(situation).into_iter().collect()
+    };
+    let no = json!({ "bpfKubeProxyIptablesCleanupEnabled": false });
+    set(&mut situation, no.clone());
+    // What enable sets itself, and takes back.
+    assert!(keep(&situation).is_empty());
+    let Known::Known(all) = &mut situation.felix else { unreachable!() };
+    all.push(json!({ "metadata": { "name": "node.node2" }, "spec": no }));
+    all.push(json!({ "metadata": { "name": "node.node1" }, "spec": { "bpfEnabled": true } }));
+    assert_eq!(keep(&situation), ["node2"]);
+    let mut keep_by_environment = |value: &str| {
+        let Known::Known(agent) = &mut situation.calico_node else { unreachable!() };
+        let name = "FELIX_BPFKUBEPROXYIPTABLESCLEANUPENABLED";
+        let env = json!([{ "name": name, "value": value }]);
+        agent["spec"]["template"]["spec"]["containers"][0]["env"] = env;
+        keep(&situation)
+    };
+    assert!(keep_by_environment("true").is_empty());
+    assert_eq!(keep_by_environment("false"), ["node1", "node2"]);
+}
+
+#[test]
 fn i8_ipvs() {
     let snapshot = snapshot();
     let mut situation = on(&snapshot);

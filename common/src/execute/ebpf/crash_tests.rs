@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::simulation::{NEVER, RUN, Work, World, process};
+use super::process::{Work, process};
+use super::simulation::{Felix, NEVER, RUN, World};
 use crate::execute::journal::{RunState, find};
 use crate::execute::simulation::once_given_up;
-use crate::plan::{Action, RunResult, Undo};
+use crate::plan::{Action, Condition, Outcome, RunResult, StepState, Undo};
 use crate::snapshot::InstallMethod;
 
 const METHODS: [InstallMethod; 2] = [InstallMethod::Manifest, InstallMethod::Operator];
@@ -18,7 +19,7 @@ async fn finish(world: &Arc<World>, directory: &Path, work: Work<'_>, about: &st
 }
 
 fn is_there(world: &World, about: &str) {
-    assert!(world.has_bpf() && !world.has_kube_proxy(), "{about}");
+    assert!(world.has_bpf() && !world.has_kube_proxy() && !world.has_rules(), "{about}");
     no_alarm(world, about);
 }
 
@@ -172,6 +173,61 @@ async fn in_the_documented_order_nobody_serves_services_for_a_while() {
         process(&world, directory, Work::TakeBack, NEVER).await.unwrap();
         let alarms = world.alarms.lock().unwrap();
         assert!(alarms.iter().any(|it| it == "nobody serves Services"), "{alarms:?}");
+    }
+}
+
+/// Runs with a Felix that does not remove what it is to remove; then everything is taken back.
+async fn fails_and_goes_back(method: InstallMethod) -> (Outcome, Outcome) {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let world = World::new(method);
+    let start = world.state();
+    *world.felix.lock().unwrap() = Felix::NeverRemoves;
+    let plan = world.plan();
+    let ended = process(&world, directory, Work::Run(&plan), NEVER).await.unwrap();
+    assert_eq!(ended.result, RunResult::Failed, "{ended:#?}");
+    let back = process(&world, directory, Work::TakeBack, NEVER).await.unwrap();
+    assert_eq!((back.result, world.state()), (RunResult::Done, start), "{back:#?}");
+    assert!(world.has_rules() && world.has_kube_proxy());
+    no_alarm(&world, "there and back");
+    (ended, back)
+}
+
+fn why_failed<'a>(ended: &'a Outcome, step: &str) -> &'a str {
+    let found = ended.steps.iter().find(|it| it.id.0 == step).unwrap();
+    let StepState::Failed { why } = &found.state else { panic!("{found:#?}") };
+    why
+}
+
+/// The control of what a step promises about kube-proxy's rules.
+#[tokio::test]
+async fn rules_that_felix_does_not_remove_are_noticed_and_all_is_taken_back() {
+    for method in METHODS {
+        let (ended, back) = fails_and_goes_back(method).await;
+        assert_eq!(
+            why_failed(&ended, "cleanup-on"),
+            "not true after 120 s: iptables of every node has no rules of kube-proxy: n1: Felix has not removed kube-proxy's \
+             rules: chain KUBE-SERVICES is in iptables-nft"
+        );
+        // What changed nothing is no part of the way back.
+        let ids: Vec<&str> = back.steps.iter().map(|it| it.id.0.as_str()).collect();
+        assert!(!ids.contains(&"watch") && !ids.contains(&"proof-bpf"), "{ids:?}");
+        assert!(ids.contains(&"proof-before") && ids.contains(&"cleanup-on"), "{ids:?}");
+    }
+}
+
+#[tokio::test]
+async fn rules_that_felix_is_told_to_leave_are_not_demanded_to_go() {
+    for method in METHODS {
+        let directory = tempfile::tempdir().unwrap();
+        let world = World::new(method);
+        *world.felix.lock().unwrap() = Felix::IsToldToLeave;
+        let plan = world.plan();
+        finish(&world, directory.path(), Work::Run(&plan), "told to leave them").await;
+        assert!(world.has_bpf() && !world.has_kube_proxy() && world.has_rules());
+        let step = plan.steps.iter().find(|it| it.id.0 == "cleanup-on").unwrap();
+        let is = |it: &Condition| matches!(it, Condition::Patched { .. });
+        assert!(step.verify.iter().any(|it| is(&it.condition)), "{:#?}", step.verify);
     }
 }
 

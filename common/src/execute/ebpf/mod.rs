@@ -10,4 +10,6 @@ pub(super) use restart::restart_pods;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod process;
+#[cfg(test)]
 mod simulation;

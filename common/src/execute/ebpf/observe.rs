@@ -38,7 +38,9 @@ pub(in crate::execute) async fn observe(
             };
             Observed { pods, object, complaints, ..nothing }
         }
-        Condition::EndpointInUse { agent, .. } => {
+        Condition::EndpointInUse { agent, .. }
+        | Condition::KubeProxyRulesGone { agent, .. }
+        | Condition::KubeProxyRulesKept { agent, .. } => {
             Box::pin(of_nodes(cluster, agent, (None, false), nothing)).await
         }
         Condition::OnDataPlane { agent, is, operator } => {

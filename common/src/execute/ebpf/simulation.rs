@@ -2,30 +2,24 @@
 //! told, and a watcher that notes every moment at which nobody serves Services. Whoever acts on it can be made to die.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use super::super::journal::Journal;
-use super::super::lease::Tenure;
-use super::super::simulation::once_given_up;
 use super::super::{
-    Clock, Consent, Executor, GuardFailure, ObserveError, Operations, PerformError, Performed,
-    Prepared, Silent, StopSwitch, Underway,
+    GuardFailure, ObserveError, Operations, PerformError, Performed, Prepared, Underway,
 };
 use crate::bpf::{BpfFacts, Endpoint};
 use crate::plan::ebpf::{
-    Done, Ground, KUBE_PROXY_OFF, Object, Objects, ServiceProof, Translator, Wish, named,
-    plan_disable, plan_enable,
+    Done, Ground, KUBE_PROXY_OFF, Object, Objects, ProxyRules, ServiceProof, Translator, Wish,
+    named, plan_disable, plan_enable,
 };
 use crate::plan::{
-    Action, Aim, Condition, Guard, ObjectRef, Observed, Outcome, Plan, PlanId, Target, describe,
+    Action, Aim, Condition, Guard, ObjectRef, Observed, Plan, PlanId, Target, describe,
 };
 use crate::snapshot::{InstallMethod, Known};
 
@@ -42,14 +36,31 @@ pub(super) struct World {
     objects: Mutex<BTreeMap<String, Value>>,
     /// What the operator remembers of the ConfigMap.
     remembered: Mutex<Option<String>>,
+    /// Whether kube-proxy's rules are there. It writes them when it starts, and does not notice when somebody removes them.
+    rules: AtomicBool,
+    /// Whether kube-proxy ran when it was last looked at.
+    ran: AtomicBool,
+    /// What Felix does about them once eBPF is on.
+    pub(super) felix: Mutex<Felix>,
     /// Moments at which something was as it must never be.
     pub(super) alarms: Mutex<Vec<String>>,
     /// The so-many-th proof fails, counted from 1; 0 for none.
     pub(super) proof_fails: AtomicUsize,
     proofs: AtomicUsize,
-    kill_at: AtomicUsize,
-    points: AtomicUsize,
-    killed: Mutex<Arc<Notify>>,
+    pub(super) kill_at: AtomicUsize,
+    pub(super) points: AtomicUsize,
+    pub(super) killed: Mutex<Arc<Notify>>,
+}
+
+/// What it does.
+#[derive(Clone, Copy, Default, PartialEq)]
+pub(super) enum Felix {
+    /// What it is told.
+    #[default]
+    Heeds,
+    NeverRemoves,
+    /// The same, as its environment tells it.
+    IsToldToLeave,
 }
 
 fn daemon_set(namespace: &str, name: &str) -> ObjectRef {
@@ -107,6 +118,9 @@ impl World {
             method,
             objects: Mutex::new(objects),
             remembered: Mutex::default(),
+            rules: AtomicBool::new(true),
+            ran: AtomicBool::new(true),
+            felix: Mutex::default(),
             alarms: Mutex::default(),
             proof_fails: AtomicUsize::new(0),
             proofs: AtomicUsize::new(0),
@@ -142,6 +156,10 @@ impl World {
         selector.is_none_or(|it| it.get(KUBE_PROXY_OFF).is_none())
     }
 
+    pub(super) fn has_rules(&self) -> bool {
+        self.rules.load(Ordering::SeqCst)
+    }
+
     /// What calico-node has in its environment.
     fn endpoint(&self) -> String {
         self.map_host().unwrap_or_else(|| CLUSTER_IP.to_owned())
@@ -169,6 +187,17 @@ impl World {
             alarm("calico-node looks for the API server behind a Service that only it could serve");
         }
         let cleans = !self.is(&felix(), "/spec/bpfKubeProxyIptablesCleanupEnabled", &json!(false));
+        let has_begun = !self.ran.swap(self.has_kube_proxy(), Ordering::SeqCst);
+        if self.has_kube_proxy() && has_begun {
+            self.rules.store(true, Ordering::SeqCst);
+        }
+        let removes = match *self.felix.lock().unwrap() {
+            Felix::Heeds => cleans,
+            Felix::NeverRemoves | Felix::IsToldToLeave => false,
+        };
+        if self.has_bpf() && removes {
+            self.rules.store(false, Ordering::SeqCst);
+        }
         if self.has_bpf() && self.has_kube_proxy() && cleans {
             alarm("Felix removes kube-proxy's rules while it runs");
         }
@@ -244,7 +273,7 @@ impl World {
         let serves = match proof.by {
             Translator::Any => self.has_bpf() || self.has_kube_proxy(),
             Translator::Bpf => self.has_bpf(),
-            Translator::KubeProxy => self.has_kube_proxy(),
+            Translator::KubeProxy => self.has_kube_proxy() && self.has_rules(),
         };
         if !serves || number == self.proof_fails.load(Ordering::SeqCst) {
             return Err(PerformError::Rejected(format!("{} does not hold", proof.name)));
@@ -271,6 +300,8 @@ impl World {
         facts.pins = Known::Absent;
         facts.programs = Known::Known(BTreeMap::new());
         facts.nat = Known::Absent;
+        facts.kube_proxy_rules.implementations =
+            if self.has_rules() { Known::Known(vec!["iptables-nft"]) } else { Known::Absent };
         if self.has_bpf() {
             let names = ["cali_tc_main".to_owned()].into();
             facts.programs = Known::Known([("eth0".to_owned(), names)].into());
@@ -295,7 +326,14 @@ impl World {
             operator: of(operator),
             kube_proxy: of(daemon_set("kube-system", "kube-proxy")),
             endpoint_map: None,
+            rules: ProxyRules::default(),
         };
+        if self.has_rules() {
+            objects.rules.shown.insert("n1".to_owned());
+        }
+        if *self.felix.lock().unwrap() == Felix::IsToldToLeave {
+            objects.rules.left.insert("n1".to_owned());
+        }
         objects.endpoint_map = of(objects.endpoint_map_name());
         objects
     }
@@ -411,7 +449,13 @@ impl Operations for World {
                 pods: Known::Known(Vec::new()),
                 ..nothing
             },
-            Condition::EndpointInUse { agent, .. } | Condition::OnDataPlane { agent, .. } => {
+            Condition::Patched { object, .. } => {
+                Observed { object: self.get(object).map_or(Known::Absent, Known::Known), ..nothing }
+            }
+            Condition::EndpointInUse { agent, .. }
+            | Condition::OnDataPlane { agent, .. }
+            | Condition::KubeProxyRulesGone { agent, .. }
+            | Condition::KubeProxyRulesKept { agent, .. } => {
                 let facts = [("n1".to_owned(), Known::Known(self.facts()))].into();
                 Observed {
                     object: Known::Known(self.with_counts(agent)),
@@ -425,75 +469,5 @@ impl Operations for World {
             }
             other => panic!("not simulated: {other:?}"),
         })
-    }
-}
-
-/// A second is a millisecond.
-struct Quick(Instant);
-
-impl Clock for Quick {
-    fn now(&self) -> Timestamp {
-        Timestamp::UNIX_EPOCH
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed() * 1000
-    }
-
-    async fn sleep(&self, time: Duration) {
-        tokio::time::sleep(time / 1000).await;
-    }
-}
-
-/// What a process is started for.
-#[derive(Clone, Copy)]
-pub(super) enum Work<'a> {
-    Run(&'a Plan),
-    Resume,
-    TakeBack,
-}
-
-/// A process that dies at this point; none when it died.
-pub(super) async fn process(
-    world: &Arc<World>,
-    directory: &Path,
-    work: Work<'_>,
-    kill_at: usize,
-) -> Option<Outcome> {
-    world.points.store(0, Ordering::SeqCst);
-    world.kill_at.store(kill_at, Ordering::SeqCst);
-    let killed = Arc::new(Notify::new());
-    *world.killed.lock().unwrap() = killed.clone();
-    let (_switch, stop) = StopSwitch::new();
-    let (mut journal, recorded) = match work {
-        Work::Run(plan) => (Journal::create(directory, plan, Timestamp::UNIX_EPOCH).unwrap(), None),
-        Work::Resume | Work::TakeBack => {
-            once_given_up(directory);
-            let (journal, recorded) =
-                Journal::reopen(&directory.join(format!("{RUN}.jsonl"))).unwrap();
-            (journal, Some(recorded))
-        }
-    };
-    let executor = Executor {
-        operations: &**world,
-        clock: &Quick(Instant::now()),
-        journal: &mut journal,
-        tenure: &Tenure::unlimited(),
-        reporter: &mut Silent,
-        stop: &stop,
-    };
-    let consent = Consent::from_flag(true).unwrap();
-    let working = async {
-        match (work, &recorded) {
-            (Work::Run(plan), _) => executor.run(plan, consent).await,
-            (Work::Resume, Some(it)) => executor.go_on(&it.plan, &it.states, consent).await,
-            (Work::TakeBack, Some(it)) => executor.take_back(it, consent).await,
-            _ => panic!("there is no journal"),
-        }
-    };
-    tokio::select! {
-        biased;
-        () = killed.notified() => None,
-        outcome = working => Some(outcome.unwrap()),
     }
 }

@@ -132,8 +132,12 @@ impl Ground<'_> {
             changes.change(&pointer(&["spec", field]), Some(is), None);
         }
         let (action, back) = changes.actions();
-        let verify = vec![self.on(DataPlane::Tables, FIXED)];
-        let undo = Undo::By { action: Box::new(back), verify: verify.clone() };
+        let off = self.on(DataPlane::Tables, FIXED);
+        let with =
+            |change: &Action| Self::patched(change).into_iter().chain([off.clone()]).collect();
+        let verify = with(&action);
+        let verify_back = with(&back);
+        let undo = Undo::By { action: Box::new(back), verify: verify_back };
         let title = "remove what was set for eBPF";
         Some(Step { verify, ..self.step("flags-off", title, action, undo) })
     }

@@ -61,6 +61,19 @@ pub struct Objects {
     pub kube_proxy: Option<Object>,
     /// ConfigMap [`ENDPOINT_CONFIG_MAP`], where this install reads it.
     pub endpoint_map: Option<Object>,
+    /// kube-proxy's rules on the nodes.
+    pub rules: ProxyRules,
+}
+
+/// Where kube-proxy's rules of iptables are, and where they are not Felix's to remove. Of IPv4: Felix looks after IPv6 only where
+/// it is told to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxyRules {
+    /// Nodes that have them.
+    pub shown: BTreeSet<String>,
+    /// Nodes on which Felix may leave them: it is told to there, or both implementations of iptables have some, and it looks
+    /// after one.
+    pub left: BTreeSet<String>,
 }
 
 /// What a plan is made from.

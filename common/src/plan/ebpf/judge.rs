@@ -27,6 +27,17 @@ pub(in crate::plan) fn judge(condition: &Condition, seen: &Observed) -> Option<V
             });
             because_of_operator(verdict, *is, &seen.operator)
         }
+        Condition::KubeProxyRulesGone { except, .. } => on_every_node(seen, |node, facts| {
+            if except.contains(node) { Verdict::Met } else { rules_gone(facts) }
+        }),
+        Condition::KubeProxyRulesKept { nodes, .. } => {
+            on_every_node(seen, |node, facts| match facts.kube_proxy_rules.implementations {
+                Known::Absent if nodes.contains(node) => {
+                    Verdict::NotYet("the rules that kube-proxy had in iptables are gone".to_owned())
+                }
+                _ => Verdict::Met,
+            })
+        }
         Condition::NoPods { .. } => with(&seen.object, "it does not exist", |it| no_pods(it, seen)),
         Condition::ProofCleared { .. } => match &seen.left_of_proof {
             Known::Known(0) | Known::Absent => Verdict::Met,
@@ -150,6 +161,17 @@ fn data_plane(facts: &BpfFacts, wanted: DataPlane, complaint: Option<&str>) -> V
     })
 }
 
+fn rules_gone(facts: &BpfFacts) -> Verdict {
+    match &facts.kube_proxy_rules.implementations {
+        Known::Absent => Verdict::Met,
+        Known::Known(found) => Verdict::NotYet(format!(
+            "Felix has not removed kube-proxy's rules: chain KUBE-SERVICES is in {}",
+            found.join(" and ")
+        )),
+        Known::Unknown(gap) => unknown(gap),
+    }
+}
+
 /// What calico-node reports of the part that attaches programs, while that is not ready.
 fn unready(facts: &BpfFacts) -> Option<String> {
     let parts = facts.readiness.known()?;
@@ -210,3 +232,7 @@ fn last_writer(object: &Value) -> Option<String> {
     let (manager, time) = (last["manager"].as_str()?, last["time"].as_str()?);
     (!manager.starts_with(OURS)).then(|| format!("last changed by {manager} at {time}"))
 }
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

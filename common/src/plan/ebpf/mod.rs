@@ -14,7 +14,7 @@ pub(super) mod words;
 
 pub use disable::{plan_disable, plan_kube_proxy_on};
 pub use enable::plan_enable;
-pub use ground::{Done, Ground, KUBE_PROXY_OFF, Object, Objects, Wish, named};
+pub use ground::{Done, Ground, KUBE_PROXY_OFF, Object, Objects, ProxyRules, Wish, named};
 pub use objects::Missing;
 pub use proof::{ProofTarget, Question, ServiceProof, Translator, Vantage};
 pub use stuck::{unready, why as why_unready};

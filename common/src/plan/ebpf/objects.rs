@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::ground::{Object, Objects, named};
-use crate::bpf::{KUBE_PROXY, Situation, TIGERA_OPERATOR};
+use super::ground::{Object, Objects, ProxyRules, named};
+use crate::bpf::{KUBE_PROXY, Situation, TIGERA_OPERATOR, status};
 use crate::calico::names::MANIFEST_NAMESPACE;
 use crate::plan::ObjectRef;
 use crate::snapshot::{Gap, InstallMethod, Known};
@@ -60,6 +60,7 @@ impl Objects {
             operator: may(operator, &situation.operator)?,
             kube_proxy: may(kube_proxy, &situation.kube_proxy)?,
             endpoint_map: None,
+            rules: rules(situation),
         };
         objects.endpoint_map = may(objects.endpoint_map_name(), &situation.endpoint_config)?;
         if is_operator && objects.installation.is_none() {
@@ -67,6 +68,20 @@ impl Objects {
         }
         Ok(objects)
     }
+}
+
+fn rules(situation: &Situation<'_>) -> ProxyRules {
+    let mut rules =
+        ProxyRules { left: status::nodes_that_keep_rules(situation), ..ProxyRules::default() };
+    for (node, facts) in &situation.nodes {
+        let found = facts.known().and_then(|it| it.kube_proxy_rules.implementations.known());
+        let Some(found) = found else { continue };
+        rules.shown.insert(node.clone());
+        if found.len() > 1 {
+            rules.left.insert(node.clone());
+        }
+    }
+    rules
 }
 
 fn must<T>(fact: Known<T>, what: &str) -> Result<T, Missing> {

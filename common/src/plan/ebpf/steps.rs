@@ -61,6 +61,36 @@ impl Ground<'_> {
         Verification { condition: Condition::OnDataPlane { agent, is, operator }, within_seconds }
     }
 
+    /// That the object is as this change makes it; none for what is no change of one object.
+    pub(super) fn patched(action: &Action) -> Option<Verification> {
+        let Action::Patch { object, uid, patch, .. } = action else { return None };
+        let (object, uid, patch) = (object.clone(), uid.clone(), patch.clone());
+        let condition = Condition::Patched { object, uid, patch };
+        Some(Verification { condition, within_seconds: AT_ONCE })
+    }
+
+    /// That the rules of a kube-proxy that runs are where they were; none where there are none, or where Felix may have removed
+    /// them before. Not demanded once eBPF is on: whoever took it back for want of them would leave nobody to serve Services.
+    fn kept(&self) -> Option<Verification> {
+        let nodes = &self.objects.rules.shown;
+        if nodes.is_empty() || self.done.kube_proxy || self.done.bpf {
+            return None;
+        }
+        let (agent, nodes) = (self.agent().name.clone(), nodes.clone());
+        let condition = Condition::KubeProxyRulesKept { agent, nodes };
+        Some(Verification { condition, within_seconds: FIXED })
+    }
+
+    /// That Felix removed the rules of a kube-proxy that is off; none where it removes them on no node.
+    fn gone(&self) -> Option<Verification> {
+        let except = self.objects.rules.left.clone();
+        if except.len() >= self.nodes {
+            return None;
+        }
+        let condition = Condition::KubeProxyRulesGone { agent: self.agent().name.clone(), except };
+        Some(Verification { condition, within_seconds: FIXED })
+    }
+
     pub(super) fn rolled_out(
         &self,
         workload: &ObjectRef,
@@ -207,8 +237,10 @@ impl Ground<'_> {
     pub(super) fn coexist(&self) -> Step {
         let (action, back) = self.felix(&self.coexistence());
         let is = if self.done.bpf { DataPlane::Bpf } else { DataPlane::Tables };
-        let verify = vec![self.on(is, FIXED)];
-        let undo = Undo::By { action: Box::new(back), verify: verify.clone() };
+        let with = |change: &Action| Self::patched(change).into_iter().chain([self.on(is, FIXED)]);
+        let verify = with(&action).chain(self.kept()).collect();
+        let verify_back = with(&back).collect();
+        let undo = Undo::By { action: Box::new(back), verify: verify_back };
         let title = "have Felix leave kube-proxy's rules alone";
         Step { verify, ..self.step("coexist", title, action, undo) }
     }
@@ -294,8 +326,9 @@ impl Ground<'_> {
         // not notice when somebody removes a part of its rules.
         let hold = Action::Hold { condition: on.condition.clone(), seconds: SETTLE };
         let back = Action::Sequence { actions: vec![back, hold] };
-        let verify = vec![on];
-        let undo = Undo::By { action: Box::new(back), verify: verify.clone() };
+        let done = self.gone().or(Self::patched(&action));
+        let verify = [on.clone()].into_iter().chain(done).collect();
+        let undo = Undo::By { action: Box::new(back), verify: vec![on] };
         let title = "have Felix remove kube-proxy's rules";
         Step { verify, ..self.step("cleanup-on", title, action, undo) }
     }

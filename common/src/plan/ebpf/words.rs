@@ -1,6 +1,7 @@
 //! The conditions of this way in words, for [`crate::plan::describe`].
 
 use crate::plan::describe::object;
+use crate::plan::judge::first_few;
 use crate::plan::{Condition, DataPlane};
 
 /// `eBPF`, `iptables`
@@ -23,6 +24,16 @@ pub(in crate::plan) fn condition(condition: &Condition) -> Option<String> {
         Condition::OnDataPlane { is, .. } => {
             format!("every node forwards by {}, as its kernel shows", plane(*is))
         }
+        Condition::KubeProxyRulesGone { except, .. } if except.is_empty() => {
+            "iptables of every node has no rules of kube-proxy".to_owned()
+        }
+        Condition::KubeProxyRulesGone { except, .. } => {
+            let nodes: Vec<String> = except.iter().cloned().collect();
+            format!("iptables of every node but {} has no rules of kube-proxy", first_few(&nodes))
+        }
+        Condition::KubeProxyRulesKept { .. } => {
+            "kube-proxy's rules are still where they were".to_owned()
+        }
         Condition::NoPods { workload } => format!("no pod of {} is left", object(workload)),
         Condition::ProofCleared { .. } => "what the proof made is gone".to_owned(),
         _ => return None,
@@ -35,6 +46,8 @@ pub(in crate::plan) fn awaited(condition: &Condition) -> Option<String> {
         Condition::RolledOut { workload, .. } => format!("{} to roll out", object(workload)),
         Condition::EndpointInUse { .. } => "calico-node to use that API server".to_owned(),
         Condition::OnDataPlane { is, .. } => format!("every node to forward by {}", plane(*is)),
+        Condition::KubeProxyRulesGone { .. } => "kube-proxy's rules to go".to_owned(),
+        Condition::KubeProxyRulesKept { .. } => "kube-proxy's rules to be there".to_owned(),
         Condition::NoPods { workload } => format!("the pods of {} to go", object(workload)),
         Condition::ProofCleared { .. } => "what the proof made to go".to_owned(),
         _ => return None,
@@ -47,6 +60,8 @@ pub(in crate::plan) fn met(condition: &Condition) -> Option<String> {
         Condition::RolledOut { workload, .. } => format!("{} rolled out", workload.name),
         Condition::EndpointInUse { .. } => "API server in use on every node".to_owned(),
         Condition::OnDataPlane { is, .. } => format!("{} on every node", plane(*is)),
+        Condition::KubeProxyRulesGone { .. } => "kube-proxy's rules gone".to_owned(),
+        Condition::KubeProxyRulesKept { .. } => "kube-proxy's rules kept".to_owned(),
         Condition::NoPods { workload } => format!("no pod of {} left", workload.name),
         Condition::ProofCleared { .. } => "proven".to_owned(),
         _ => return None,
