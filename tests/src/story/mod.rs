@@ -1,5 +1,6 @@
 //! The stories that live tests tell: pods on a testbed, a fault, the doctor, and what must be true afterwards.
 
+mod addresses;
 mod crossing;
 mod crossing_killed;
 mod hanging;
@@ -18,6 +19,7 @@ mod there_and_back;
 mod watcher;
 mod world;
 
+pub use addresses::{Addresses, Owner};
 pub use crossing::{Crossing, Touched, differences};
 pub use crossing_killed::{Phase, Spot, kill_at, labelled};
 pub use hanging::{Expected, NODE, Story, demand};

@@ -64,6 +64,11 @@ impl Plugin {
         Self::of(program::ebpf(), &testbed.kubeconfig())
     }
 
+    /// `kubectl calico-ipam` of this source tree, for `testbed`.
+    pub fn ipam(testbed: &Testbed) -> Result<Self, Error> {
+        Self::of(program::ipam(), &testbed.kubeconfig())
+    }
+
     fn of(built: Result<PathBuf, String>, kubeconfig: &Path) -> Result<Self, Error> {
         let binary =
             built.map_err(|why| Error::Odd { what: "building the plugin".to_owned(), why })?;
