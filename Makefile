@@ -1,6 +1,6 @@
 # `make help` lists the targets. No logic here: what takes more than a line is a script or a test.
 .DEFAULT_GOAL := help
-.PHONY: help build test e2e chaos bench lint demo install clean preconditions packages
+.PHONY: help build test e2e testbed chaos bench lint demo install clean preconditions packages
 
 CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
@@ -27,7 +27,12 @@ test: lint packages ## lint, unit tests, recorded incidents, one live story per 
 
 e2e: export KUBECTL_CALICO_TESTBEDS ?= 2
 e2e: preconditions packages ## every fault on a real cluster (Linux, root)
-	$(CARGO) test --locked --package tests --features e2e -- --show-output
+	$(CARGO) test --locked --package tests --features e2e --test 'e2e_*' -- --show-output
+	$(TESTBED) down
+
+testbed: export KUBECTL_CALICO_TESTBEDS ?= 2
+testbed: preconditions packages ## the testbed's own tests, for who changes it (Linux, root)
+	$(CARGO) test --locked --package tests --features e2e --test 'testbed*' -- --show-output
 	$(TESTBED) down
 
 chaos: export KUBECTL_CALICO_TESTBEDS ?= 2

@@ -1,7 +1,7 @@
 //! `kubectl calico-purge node --all-state` on several nodes, live: the one with the least to lose goes first, and while it fails
 //! no other node is touched, unless `--max-failures` says so. And what is stale on several nodes goes from those, and no other.
 
-#![cfg(all(unix, feature = "e2e"))]
+#![cfg(all(unix, feature = "chaos"))]
 #![allow(clippy::print_stdout, reason = "a live test says what it measured")]
 
 use std::collections::BTreeMap;

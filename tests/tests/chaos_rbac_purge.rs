@@ -1,7 +1,7 @@
 //! The roles that `kubectl calico-purge VERB --print-rbac` prints are exactly enough, as `e2e_rbac` shows it of the doctor's:
 //! without any single right a verb says what is forbidden, changes nothing and leaves nothing; with all of them it does its work.
 
-#![cfg(all(unix, feature = "e2e"))]
+#![cfg(all(unix, feature = "chaos"))]
 #![allow(clippy::print_stdout, reason = "a live test says what it measured")]
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! The roles of `kubectl calico-purge pods`, `pods --stuck` and `sandboxes` are exactly enough; see `e2e_rbac_purge`. All three
+//! The roles of `kubectl calico-purge pods`, `pods --stuck` and `sandboxes` are exactly enough; see `chaos_rbac_purge`. All three
 //! are about what must have been there for a minute or two, and wait for it together.
 
-#![cfg(all(unix, feature = "e2e"))]
+#![cfg(all(unix, feature = "chaos"))]
 #![allow(clippy::print_stdout, reason = "a live test says what it measured")]
 
 use std::time::Duration;
