@@ -1,6 +1,6 @@
 //! Sandboxes that cannot go, because CNI DEL cannot succeed, and sandboxes whose pod is gone: exactly those are freed.
 
-#![cfg(all(unix, feature = "e2e"))]
+#![cfg(all(unix, feature = "chaos"))]
 #![allow(clippy::print_stdout, reason = "a live test says what it measured")]
 
 use std::time::{Duration, Instant};
