@@ -61,14 +61,14 @@ pub struct GridCell {
     pub size: u128,
 }
 
-/// Columns that the first address of a line takes.
-const LABEL: usize = 18;
-/// Lines of a grid at most.
+/// Columns that the first address of a line takes at least.
+const LABEL: usize = 15;
+/// Lines of a grid at most, of a pool whose addresses are no longer than that.
 const LINES: usize = 32;
 
-/// Cells of a line: a power of two, so that lines begin at round addresses.
-fn line_cells(options: &TextOptions) -> usize {
-    let room = options.width.clamp(40, 300).saturating_sub(LABEL + 1);
+/// Cells of a line behind a label: a power of two, so that lines begin at round addresses.
+fn line_cells(options: &TextOptions, label: usize) -> usize {
+    let room = options.width.clamp(40, 300).saturating_sub(label + 1);
     // The largest power of two that fits.
     room.checked_ilog2().map_or(1, |bits| 1 << bits)
 }
@@ -81,7 +81,7 @@ impl MapReport {
         options: &TextOptions,
         verdict: &'static str,
     ) -> Self {
-        let maps = ledger.map(line_cells(options) * LINES);
+        let maps = ledger.map(line_cells(options, LABEL) * LINES);
         let grid = |(pool, map): (&Pool<'_>, &PoolMap)| PoolGrid {
             name: pool.name().to_owned(),
             cidr: pool.cidr.to_string(),
@@ -182,12 +182,12 @@ fn grid(pool: &PoolGrid, options: &TextOptions) -> String {
     });
     let blocks: usize = pool.cells.iter().map(|it| it.blocks).sum();
     let cell = match pool.places_per_cell {
-        Some(1) => format!("one character is one block (/{})", pool.block_size),
-        Some(count) => format!("one character is {} blocks (/{})", grouped(count), pool.block_size),
-        None => "one character is one block that exists; there is room for very many".to_owned(),
+        Some(1) => "a cell: a block".to_owned(),
+        Some(count) => format!("a cell: {} blocks", grouped(count)),
+        None => "a cell: a block that exists".to_owned(),
     };
     let mut out = format!(
-        "{} {}\n{} blocks, {} of their {} addresses used ({}); {cell}\n",
+        "{} {}\n{} blocks · {} of their {} addresses used ({}) · {cell}\n",
         options.bold(&escape(&pool.name)),
         escape(&pool.cidr),
         crate::report::number(blocks),
@@ -195,9 +195,10 @@ fn grid(pool: &PoolGrid, options: &TextOptions) -> String {
         grouped(size),
         percent(used, size),
     );
-    for line in pool.cells.chunks(line_cells(options)) {
+    let label = pool.cells.iter().map(|it| it.first.len()).max().unwrap_or_default().max(LABEL);
+    for line in pool.cells.chunks(line_cells(options, label)) {
         let first = line.first().map(|it| it.first.as_str()).unwrap_or_default();
-        out.push_str(&format!("{:<LABEL$} {}\n", escape(first), cells(line, options)));
+        out.push_str(&format!("{:<label$} {}\n", escape(first), cells(line, options)));
     }
     out
 }
