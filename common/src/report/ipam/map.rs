@@ -184,10 +184,10 @@ fn grid(pool: &PoolGrid, options: &TextOptions) -> String {
     let cell = match pool.places_per_cell {
         Some(1) => "a cell: a block".to_owned(),
         Some(count) => format!("a cell: {} blocks", grouped(count)),
-        None => "a cell: a block that exists".to_owned(),
+        None => "a cell: an existing block".to_owned(),
     };
     let mut out = format!(
-        "{} {}\n{} blocks · {} of their {} addresses used ({}) · {cell}\n",
+        "{} {}\n{} blocks · {} of {} addresses ({}) · {cell}\n",
         options.bold(&escape(&pool.name)),
         escape(&pool.cidr),
         crate::report::number(blocks),
