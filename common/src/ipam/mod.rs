@@ -5,6 +5,7 @@
 
 pub mod block;
 pub mod cidr;
+pub mod diff;
 #[cfg(test)]
 mod fixtures;
 pub mod leak;

@@ -11,7 +11,7 @@ use common::cli::{
 };
 use common::verbs::Session;
 
-use commands::{completion, ip, map, overlap, pools, show, top, why};
+use commands::{completion, diff, ip, map, overlap, pools, show, top, why};
 use format::Format;
 
 /// Accounts for every address of Calico IPAM
@@ -45,6 +45,8 @@ enum Verb {
     Why(why::WhyFlags),
     /// Finds ranges that should be apart and are not: pools, blocks, networks of nodes, Services
     Overlap(overlap::OverlapFlags),
+    /// Tells what became of addresses between two looks: diff BEFORE [AFTER], both bundles
+    Diff(diff::DiffFlags),
     /// Draws pools as grids of blocks: where addresses are used, and where there is room
     Map(map::MapFlags),
     /// Prints a completion script
@@ -91,6 +93,7 @@ async fn dispatch(session: &Session, format: Format, verb: Verb) -> Result<Exit,
         Verb::Top(flags) => top::run(session, format, &flags).await,
         Verb::Why(flags) => why::run(session, format, &flags).await,
         Verb::Overlap(flags) => overlap::run(session, format, &flags).await,
+        Verb::Diff(flags) => diff::run(session, format, &flags).await,
         Verb::Map(flags) => map::run(session, format, &flags).await,
         Verb::Completion(flags) => completion::run(session, &flags),
     }

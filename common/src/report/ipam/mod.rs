@@ -3,6 +3,7 @@
 mod address;
 mod compat;
 mod csv;
+mod diff;
 mod map;
 mod overlap;
 mod prometheus;
@@ -14,6 +15,7 @@ mod why;
 pub use address::{AddressReport, AddressUser, FoundAddress, addresses};
 pub use compat::{block_table, borrowed_table, configuration_table, pool_list};
 pub use csv::csv;
+pub use diff::{AddressChange, DiffReport, PoolChange, differences};
 pub use map::{GridCell, MapReport, PoolGrid, map};
 pub use overlap::{OverlapReport, OverlapRow, overlaps};
 pub use prometheus::metrics;

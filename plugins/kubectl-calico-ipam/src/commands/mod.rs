@@ -1,6 +1,7 @@
 //! One file per verb.
 
 pub(crate) mod completion;
+pub(crate) mod diff;
 pub(crate) mod ip;
 pub(crate) mod map;
 mod observe;
