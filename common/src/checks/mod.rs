@@ -25,6 +25,7 @@ mod acc;
 mod calico_node;
 mod cni;
 mod ins;
+mod ipm;
 mod node_files;
 mod own;
 mod pod;
@@ -40,8 +41,8 @@ use crate::slim::{Node, NodeCondition};
 use crate::snapshot::Snapshot;
 
 pub use pod::kubelet_text;
-pub use registry::{ALL, find};
-pub use run::diagnose;
+pub use registry::{ALL, IPAM, find};
+pub use run::{diagnose, diagnose_by};
 
 /// What a check may look at.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +99,10 @@ pub enum Need {
     Pods,
     /// The events about pods that matter here.
     Events,
+    /// All pools.
+    Pools,
+    /// All blocks of addresses.
+    Addresses,
     /// How Calico is installed.
     Install,
     /// At least one node's facts.

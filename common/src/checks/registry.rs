@@ -1,6 +1,6 @@
 //! The table of all checks.
 
-use super::{CheckMeta, acc, cni, ins, own, pod, rbt, wrk};
+use super::{CheckMeta, acc, cni, ins, ipm, own, pod, rbt, wrk};
 
 /// All checks, sorted by code. Kept by hand: a new check is added here, and a test shows it in review.
 pub static ALL: &[&CheckMeta] = &[
@@ -30,14 +30,29 @@ pub static ALL: &[&CheckMeta] = &[
     &wrk::node_not_ready::NODE_NOT_READY,
 ];
 
+/// The checks of address management, sorted by code. They read lists that grow with the cluster and that a usual look at a
+/// cluster does not ask for, so that they are not among [`ALL`].
+pub static IPAM: &[&CheckMeta] = &[
+    &ipm::pool_full::POOL_FULL,
+    &ipm::ranges_overlap::RANGES_OVERLAP,
+    &ipm::addresses_leaked::ADDRESSES_LEAKED,
+    &ipm::affinities::AFFINITIES,
+    &ipm::handles::HANDLES,
+    &ipm::blocks_outside::BLOCKS_OUTSIDE,
+    &ipm::used_twice::USED_TWICE,
+    &ipm::not_allocated::NOT_ALLOCATED,
+    &ipm::bad_blocks::BAD_BLOCKS,
+    &ipm::nobody_collects::NOBODY_COLLECTS,
+];
+
 /// The check with this code, in any case of letters.
 pub fn find(code: &str) -> Option<&'static CheckMeta> {
-    ALL.iter().copied().find(|check| check.code.0.eq_ignore_ascii_case(code))
+    ALL.iter().chain(IPAM).copied().find(|check| check.code.0.eq_ignore_ascii_case(code))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::ALL;
+    use super::{ALL, IPAM};
 
     /// A code, once published, keeps its meaning: this list only grows.
     #[test]
@@ -72,11 +87,27 @@ mod tests {
                 "CAL-WRK-001",
             ]
         );
+        let codes: Vec<_> = IPAM.iter().map(|check| check.code.0).collect();
+        assert_eq!(
+            codes,
+            [
+                "CAL-IPM-001",
+                "CAL-IPM-004",
+                "CAL-IPM-005",
+                "CAL-IPM-006",
+                "CAL-IPM-007",
+                "CAL-IPM-010",
+                "CAL-IPM-011",
+                "CAL-IPM-012",
+                "CAL-IPM-013",
+                "CAL-IPM-014",
+            ]
+        );
     }
 
     #[test]
     fn every_page_has_its_headings() {
-        for check in ALL {
+        for check in ALL.iter().chain(IPAM) {
             for heading in [
                 "# ",
                 "## What it detects",

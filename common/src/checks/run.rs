@@ -8,11 +8,16 @@ use crate::snapshot::{Coverage, Gap, GapReason, Listing, Snapshot};
 
 /// What is wrong with the cluster, and why.
 pub fn diagnose(snapshot: &Snapshot) -> Diagnosis {
+    diagnose_by(ALL, snapshot)
+}
+
+/// What these checks say is wrong with the cluster, and why.
+pub fn diagnose_by(chosen: &[&CheckMeta], snapshot: &Snapshot) -> Diagnosis {
     let context = Context { snapshot, now: snapshot.taken };
     let mut found = Vec::new();
     let mut unjudged = Vec::new();
     let mut checks = Vec::new();
-    for check in ALL {
+    for check in chosen {
         let mut out = Findings::default();
         let state = match missing(snapshot, check) {
             Some(Missing::All(gap)) => {
@@ -63,6 +68,13 @@ fn lacks(snapshot: &Snapshot, need: Need) -> Option<Missing> {
         Need::Pods => unread(&snapshot.pods, "cluster/pods.json", true),
         // Only events about pods' sandboxes and probes matter, so a selection may well be all that is needed.
         Need::Events => unread(&snapshot.events, "cluster/events.json", false),
+        Need::Pools => {
+            unread(&snapshot.ip_pools, "cluster/ippools.crd.projectcalico.org.json", true)
+        }
+        Need::Addresses => {
+            let what = "cluster/ipamblocks.crd.projectcalico.org.json";
+            unread(&snapshot.addresses.blocks, what, true)
+        }
         Need::Install => snapshot.install.gap().cloned().map(Missing::All),
         Need::Hosts if snapshot.hosts.is_empty() => Some(Missing::All(Gap::new(
             "nodes/*/probe.txt",
@@ -208,7 +220,7 @@ fn hanging_sentence(
 }
 
 /// `a`, `a and b`, `a, b and c`; above five only the first three are named.
-fn enumerate(names: &[&str]) -> String {
+pub(super) fn enumerate(names: &[&str]) -> String {
     match names {
         [] => String::new(),
         [one] => (*one).to_owned(),

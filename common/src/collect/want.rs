@@ -65,9 +65,11 @@ impl Want {
             // Whether a pod hangs is told by its node's state as well.
             Need::Pods => Self { nodes: true, pods: true, lease: true, ..want },
             Need::Events => Self { events: true, ..want },
-            Need::Install => Self { install: true, ..want },
+            Need::Install | Need::Pools => Self { install: true, ..want },
+            // Whether they are collected is told by Deployments.
+            Need::Addresses => Self { install: true, addresses: Addresses::All, ..want },
             // Probes are run in pods on nodes, and judged by what the cluster would accept.
-            Need::Hosts => Self { events: want.events, ..Self::ALL },
+            Need::Hosts => Self { events: want.events, addresses: want.addresses, ..Self::ALL },
         })
     }
 }

@@ -50,6 +50,23 @@ pub fn overlap(a: &IpNet, b: &IpNet) -> bool {
     a.contains(b) || b.contains(a)
 }
 
+/// Ranges that lie in another one of the list, as places in it: the smallest range around it, and itself. Of equal ones the
+/// later lies in the earlier.
+pub fn nested(ranges: &[IpNet]) -> Vec<(usize, usize)> {
+    let mut sorted: Vec<(&IpNet, usize)> =
+        ranges.iter().enumerate().map(|(place, net)| (net, place)).collect();
+    // The wider of two that begin at the same address comes first.
+    sorted.sort_by_key(|(net, place)| (net.network(), net.prefix_len(), *place));
+    let mut around: Vec<(&IpNet, usize)> = Vec::new();
+    let mut found = Vec::new();
+    for (net, place) in sorted {
+        while around.pop_if(|(outer, _)| !outer.contains(net)).is_some() {}
+        found.extend(around.last().map(|(_, outer)| (*outer, place)));
+        around.push((net, place));
+    }
+    found
+}
+
 /// What Calico calls the block of this range: `192-168-46-0-26`, `fd00---122` (libcalico-go, names/cidr.go).
 pub fn block_name(net: &IpNet) -> String {
     net.to_string().replace(['.', ':', '/'], "-")
@@ -109,6 +126,22 @@ mod tests {
             prop_assert_eq!(overlap(&a, &b), overlap(&b, &a));
             let common = a.contains(&b.network()) || b.contains(&a.network());
             prop_assert_eq!(overlap(&a, &b), common);
+        }
+
+        #[test]
+        fn a_range_is_nested_when_another_one_holds_it(all in prop::collection::vec((0u32..64, 26u8..=32), 0..20)) {
+            let all: Vec<IpNet> = all.into_iter().map(|(bits, prefix)| {
+                ipnet::Ipv4Net::new((0x0a00_0000 + bits).into(), prefix).unwrap().trunc().into()
+            }).collect();
+            let found: std::collections::BTreeMap<usize, usize> =
+                nested(&all).into_iter().map(|(outer, inner)| (inner, outer)).collect();
+            for (place, net) in all.iter().enumerate() {
+                let holds = |(other, it): &(usize, &IpNet)| {
+                    it.contains(net) && (*it != net || *other < place)
+                };
+                let nearest = all.iter().enumerate().filter(holds).map(|it| it.1.prefix_len()).max();
+                prop_assert_eq!(found.get(&place).map(|outer| all[*outer].prefix_len()), nearest);
+            }
         }
 
         #[test]

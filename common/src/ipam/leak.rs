@@ -98,13 +98,14 @@ impl Keep {
     }
 }
 
-/// Judges allocations. It can be had only where pods, nodes and Services were all read: with a part of the pods everything
-/// else looks leaked.
+/// Judges allocations. It can be had only where pods and nodes were all read: with a part of the pods everything else looks
+/// leaked. Without all Services nothing is said of their addresses.
 #[derive(Clone, Debug)]
 pub struct Judge<'a> {
     population: &'a Population<'a>,
     now: Timestamp,
     grace: SignedDuration,
+    knows_services: bool,
 }
 
 impl<'a> Judge<'a> {
@@ -126,7 +127,8 @@ impl<'a> Judge<'a> {
         }
         let grace = grace(snapshot).known().copied().unwrap_or(GRACE).max(GRACE);
         let grace = SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
-        Ok(Self { population, now: snapshot.taken, grace })
+        let knows_services = snapshot.addresses.services.is_whole();
+        Ok(Self { population, now: snapshot.taken, grace, knows_services })
     }
 
     /// What is to be thought of an allocation.
@@ -139,6 +141,7 @@ impl<'a> Judge<'a> {
             Owner::VirtualMachine { .. } => Verdict::Kept(Keep::VirtualMachine),
             Owner::Unknown => Verdict::Kept(Keep::Unknown),
             Owner::Tunnel { tunnel, node } => self.tunnel(tunnel, node),
+            Owner::Service { .. } if !self.knows_services => Verdict::Kept(Keep::Unknown),
             Owner::Service { .. } => self.aged(it, Reason::ServiceGone, None),
             Owner::Pod { namespace, name } => self.pod(it, namespace, name),
         }
@@ -328,6 +331,17 @@ mod tests {
         assert!(!can(&it));
         it.pods.coverage = crate::snapshot::Coverage::All;
         assert!(can(&it));
+    }
+
+    #[test]
+    fn without_all_services_their_addresses_are_kept() {
+        let service = format!(
+            r#"{{"handle_id":"lb-x","secondary":{{"type":"LoadBalancer","namespace":"a","service":"s","timestamp":"{OLD}"}}}}"#
+        );
+        let mut it = cluster(&[service]);
+        assert_eq!(verdicts(&it), [Verdict::Leaked(Reason::ServiceGone)]);
+        it.addresses.services.coverage = crate::snapshot::Coverage::None;
+        assert_eq!(verdicts(&it), [Verdict::Kept(Keep::Unknown)]);
     }
 
     #[test]

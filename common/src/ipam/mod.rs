@@ -7,7 +7,7 @@ pub mod block;
 pub mod cidr;
 pub mod diff;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod leak;
 mod ledger;
 pub mod map;
@@ -20,5 +20,5 @@ pub mod why;
 pub use block::{Allocation, Block, Counts, Fault, State};
 pub use ledger::{Ledger, Pool};
 pub use owner::Owner;
-pub use population::{Population, User};
+pub use population::{CONTAINER_ID, Population, User, held_by};
 pub use usage::{NodeUsage, PoolUsage};

@@ -57,6 +57,11 @@ pub enum Tunnel {
 /// Handle of the addresses that Windows keeps.
 const WINDOWS: &str = "windows-reserved-ipam-handle";
 
+/// True for the handle that all Windows nodes share.
+pub fn is_windows(handle: &str) -> bool {
+    handle == WINDOWS
+}
+
 impl Tunnel {
     /// All of them.
     pub const ALL: [Self; 5] =
@@ -114,7 +119,7 @@ impl<'a> Owner<'a> {
         let handle = entry.handle().unwrap_or_default();
         let node = its.node.as_deref();
         let tunnel = |it: &Tunnel| its.kind.as_deref() == Some(it.attribute());
-        if handle == WINDOWS || its.other("note") == Some("windows host rsvd") {
+        if is_windows(handle) || its.other("note") == Some("windows host rsvd") {
             return Self::Windows;
         }
         if let Some(tunnel) = Tunnel::ALL.into_iter().find(tunnel) {

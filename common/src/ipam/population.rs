@@ -14,7 +14,7 @@ const POD_IP: &str = "cni.projectcalico.org/podIP";
 /// All of them, with commas between.
 const POD_IPS: &str = "cni.projectcalico.org/podIPs";
 /// Sandbox that they were given to.
-pub(super) const CONTAINER_ID: &str = "cni.projectcalico.org/containerID";
+pub const CONTAINER_ID: &str = "cni.projectcalico.org/containerID";
 /// Addresses that lead to a pod from outside its sandbox.
 const FLOATING_IPS: &str = "cni.projectcalico.org/floatingIPs";
 /// What Multus writes: addresses of all networks of a pod.
@@ -119,6 +119,22 @@ fn addresses_of(pod: &Pod) -> BTreeSet<IpAddr> {
     shown_by(pod)
 }
 
+/// Addresses of its first network that a pod holds now. What the CNI plugin notes on it tells more than its status, which still
+/// shows an address that was given back.
+pub fn held_by(pod: &Pod) -> BTreeSet<IpAddr> {
+    let annotation = |key: &str| pod.metadata.annotations.get(key).map(String::as_str);
+    match annotation(POD_IP) {
+        Some("") => BTreeSet::new(),
+        Some(first) => {
+            listed(first).chain(listed(annotation(POD_IPS).unwrap_or_default())).collect()
+        }
+        None => {
+            let all = pod.status.pod_ips.iter().map(|it| it.ip.as_str());
+            all.chain([pod.status.pod_ip.as_str()]).filter_map(address).collect()
+        }
+    }
+}
+
 /// Every address that a pod shows anywhere.
 pub(super) fn shown_by(pod: &Pod) -> BTreeSet<IpAddr> {
     let status = pod.status.pod_ips.iter().map(|it| it.ip.as_str());
@@ -160,6 +176,19 @@ fn of_networks(text: &str) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_given_back_is_not_held() {
+        let mut pod = crate::ipam::fixtures::pod("p", "10.0.0.1", None);
+        let held =
+            |pod: &Pod| -> Vec<String> { held_by(pod).iter().map(ToString::to_string).collect() };
+        assert_eq!(held(&pod), ["10.0.0.1"]);
+        pod.metadata.annotations.insert(POD_IP.into(), "10.0.0.2/32".into());
+        pod.metadata.annotations.insert(POD_IPS.into(), "10.0.0.2/32,fd00::2/128".into());
+        assert_eq!(held(&pod), ["10.0.0.2", "fd00::2"]);
+        pod.metadata.annotations.insert(POD_IP.into(), String::new());
+        assert_eq!(held(&pod), [""; 0]);
+    }
 
     #[test]
     fn a_pod_shows_addresses_in_many_places() {

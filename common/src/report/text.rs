@@ -183,6 +183,7 @@ fn word(why: &GapReason) -> String {
         GapReason::Undecodable => "unreadable",
         GapReason::NotAsked => "not asked",
         GapReason::Redacted => "redacted",
+        GapReason::TooYoung => "too young to be judged",
         GapReason::Other(text) => return escape(text),
     }
     .to_owned()

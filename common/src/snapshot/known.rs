@@ -99,6 +99,8 @@ pub enum GapReason {
     NotAsked,
     /// It was taken out on purpose.
     Redacted,
+    /// It may be in the making right now: another look tells.
+    TooYoung,
     /// A reason of another version of this tool, or written by hand.
     #[serde(untagged)]
     Other(String),
@@ -107,6 +109,6 @@ pub enum GapReason {
 impl GapReason {
     /// True when something that was asked for could not be had: the answer is then incomplete (exit code 5).
     pub fn is_failure(&self) -> bool {
-        !matches!(self, Self::NotAsked | Self::NotServed | Self::Redacted)
+        !matches!(self, Self::NotAsked | Self::NotServed | Self::Redacted | Self::TooYoung)
     }
 }

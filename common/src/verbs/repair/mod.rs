@@ -232,7 +232,9 @@ pub fn codes(session: &Session, words: &[String]) -> Result<Vec<Code>, Failure> 
     words
         .iter()
         .map(|word| {
-            checks::find(word).map(|check| check.code).ok_or_else(|| {
+            // What is not diagnosed cannot be repaired either.
+            let is_diagnosed = |code: &Code| checks::ALL.iter().any(|it| it.code == *code);
+            checks::find(word).map(|check| check.code).filter(is_diagnosed).ok_or_else(|| {
                 Failure::usage(format!("there is no check {word:?}"))
                     .hint(format!("list them: {} checks", session.doctor()))
             })
