@@ -114,6 +114,34 @@ fn an_address_tells_whose_it_is_and_why_it_leaked() {
     assert_eq!(same["addresses"][0], *leaked);
 }
 
+/// Codes of the findings of `check`, sorted.
+fn found(bundle: &Path) -> Vec<String> {
+    let report = json(&["check"], bundle);
+    let roots = report["roots"].as_array().unwrap();
+    roots.iter().map(|it| it["finding"]["code"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn check_finds_what_was_made_and_nothing_in_a_healthy_cluster() {
+    for id in ["R01", "R03", "R14"] {
+        assert!(found(&recording(id)).is_empty(), "{id}");
+    }
+    assert_eq!(found(&recording("R18")), ["CAL-IPM-005", "CAL-IPM-006", "CAL-IPM-014"]);
+    let text = printed(&["check"], &recording("R18"));
+    for number in [0, 10, 11, 12] {
+        assert!(text.contains(&format!("address 192.168.135.{number}:")), "{text}");
+    }
+}
+
+/// calicoctl ends with 0 whatever it finds.
+#[test]
+fn d7_the_exit_code_says_that_there_are_problems() {
+    let code = |id: &str, words: &[&str]| ipam(words, &recording(id)).status.code();
+    assert_eq!(code("R18", &["check", "--fail-on=warning"]), Some(4));
+    assert_eq!(code("R18", &["check"]), Some(0));
+    assert_eq!(code("R01", &["check", "--fail-on=warning"]), Some(0));
+}
+
 /// A bundle of nothing but these lists, by name of the file below `cluster`.
 fn bundle(lists: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -163,6 +191,19 @@ fn d5_blocks_in_no_pool_are_shown_without_being_asked_for_in_both_families() {
     let is = (&last["name"], &last["blocks"], &last["used"]);
     assert_eq!(is, (&Value::Null, &2.into(), &2.into()));
     assert!(printed(&["show"], bundle.path()).contains("(in no pool)"));
+}
+
+/// calicoctl refuses another patch version than its own and stumbles over a missing `datastoreReady`.
+#[test]
+fn d10_d13_no_version_and_no_lock_is_asked_for() {
+    let information =
+        r#"{"metadata":{"name":"default"},"spec":{"clusterGUID":"x","calicoVersion":"v3.25.9"}}"#;
+    let lists = [
+        ("ippools", POOL),
+        ("ipamblocks", &block("10.64.0.0/30")),
+        ("clusterinformations", information),
+    ];
+    assert_eq!(json(&["show"], bundle(&lists).path())["pools"][0]["used"], 1);
 }
 
 #[test]

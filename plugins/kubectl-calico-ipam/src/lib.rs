@@ -11,7 +11,7 @@ use common::cli::{
 };
 use common::verbs::Session;
 
-use commands::{completion, diff, ip, map, overlap, pools, show, top, why};
+use commands::{check, completion, diff, ip, map, overlap, pools, show, top, why};
 use format::Format;
 
 /// Accounts for every address of Calico IPAM
@@ -35,6 +35,8 @@ struct Ipam {
 enum Verb {
     /// Shows how full pools and blocks are, who borrows, and the settings of IPAM
     Show(show::ShowFlags),
+    /// Finds what is wrong with addresses, and why: leaks, handles, affinities, blocks, addresses that two use
+    Check(check::CheckFlags),
     /// Tells all that is known of addresses: owner, handle, block, sandbox, who shows them
     Ip(ip::IpFlags),
     /// Lists pools with what they are for, who may use them, and their use
@@ -88,6 +90,7 @@ pub async fn start(matches: ArgMatches, invocation: Invocation) -> Result<Exit, 
 async fn dispatch(session: &Session, format: Format, verb: Verb) -> Result<Exit, Failure> {
     match verb {
         Verb::Show(flags) => show::run(session, format, &flags).await,
+        Verb::Check(flags) => check::run(session, format, &flags).await,
         Verb::Ip(flags) => ip::run(session, format, &flags).await,
         Verb::Pools(flags) => pools::run(session, format, &flags).await,
         Verb::Top(flags) => top::run(session, format, &flags).await,

@@ -1,5 +1,6 @@
 //! One file per verb.
 
+pub(crate) mod check;
 pub(crate) mod completion;
 pub(crate) mod diff;
 pub(crate) mod ip;
