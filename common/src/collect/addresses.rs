@@ -19,10 +19,13 @@ const KINDS: [(&str, Addresses); 6] = [
     ("CONFIGURATION", Addresses::Blocks),
 ];
 
-/// Reads what is wanted, before nodes and pods: what was given to a pod that is younger than its list would look leaked.
+/// Reads what is wanted, and pods where they are: in an order in which nothing that happens meanwhile looks like a leak. What was
+/// given back after the pods were listed is given back in the blocks, and what was taken since is too young to be judged. The
+/// caller lists nodes after it: a node that joins meanwhile takes an address that tells no time.
 pub(super) async fn collect(
     cluster: &Cluster,
     want: Addresses,
+    pods: bool,
     groups: Groups,
     sink: &mut dyn Sink,
     progress: &dyn Progress,
@@ -32,6 +35,16 @@ pub(super) async fn collect(
         Groups { v3: true, .. } => (V3_GROUP, "v3", "ipamconfigurations"),
         _ => return,
     };
+    let mut before = Vec::new();
+    if pods {
+        before.push("pods");
+    }
+    if want == Addresses::All {
+        before.extend(["services", "namespaces"]);
+    }
+    for plural in before {
+        list(cluster, &ListRequest::all(Resource::new(plural, ""), "v1"), sink, progress).await;
+    }
     for (plural, level) in KINDS {
         if want < level {
             continue;
@@ -39,11 +52,6 @@ pub(super) async fn collect(
         let plural = if plural == "CONFIGURATION" { configuration } else { plural };
         list(cluster, &ListRequest::all(Resource::new(plural, group), version), sink, progress)
             .await;
-    }
-    if want == Addresses::All {
-        for plural in ["services", "namespaces"] {
-            list(cluster, &ListRequest::all(Resource::new(plural, ""), "v1"), sink, progress).await;
-        }
     }
 }
 

@@ -93,7 +93,7 @@ async fn collect(
     progress.stage("reading the cluster", None);
     if want.addresses != Addresses::None {
         let served = Groups::of(&[Ask::Raw(API_GROUPS).send(cluster).await]);
-        addresses::collect(cluster, want.addresses, served, draft.sink, progress).await;
+        addresses::collect(cluster, want.addresses, want.pods, served, draft.sink, progress).await;
     }
     let answers = all(cluster, first_questions(want), progress).await;
     let groups = Groups::of(&answers);
@@ -157,7 +157,7 @@ fn first_questions(want: Want) -> Vec<Ask> {
             name: MANIFEST_NAMESPACE,
         },
     ];
-    if want.pods {
+    if want.pods && want.addresses == Addresses::None {
         questions.push(Ask::all("pods", "", "v1"));
     }
     if want.lease {
