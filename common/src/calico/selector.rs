@@ -148,7 +148,7 @@ struct Reader<'a> {
 
 type Read<T> = Result<T, &'static str>;
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     fn skip_spaces(&mut self) {
         self.rest = self.rest.trim_start();
     }

@@ -93,7 +93,10 @@ async fn collect(
     progress.stage("reading the cluster", None);
     if want.addresses != Addresses::None {
         let served = Groups::of(&[Ask::Raw(API_GROUPS).send(cluster).await]);
-        addresses::collect(cluster, want.addresses, want.pods, served, draft.sink, progress).await;
+        // Boxed: few looks need it, and it is large.
+        let reading =
+            addresses::collect(cluster, want.addresses, want.pods, served, draft.sink, progress);
+        Box::pin(reading).await;
     }
     let answers = all(cluster, first_questions(want), progress).await;
     let groups = Groups::of(&answers);

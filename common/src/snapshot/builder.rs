@@ -61,7 +61,8 @@ pub struct SnapshotBuilder {
     v3_cluster_information: Collected<ClusterInformation>,
     v3_ip_pools: Collected<IpPool>,
     definitions: Collected<Definition>,
-    addresses: CollectedAddresses,
+    /// Boxed: it is large, and most looks have none of it.
+    addresses: Box<CollectedAddresses>,
     version: Option<Known<String>>,
     groups: Option<BTreeSet<String>>,
     signing_keys: Option<Known<SigningKeys>>,

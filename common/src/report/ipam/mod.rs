@@ -40,21 +40,19 @@ fn share(part: u128, of: u128) -> f64 {
 
 /// `1,234,567`, of numbers that do not fit a machine word as well.
 fn grouped(number: u128) -> String {
-    match u64::try_from(number).ok().and_then(|it| usize::try_from(it).ok()) {
-        Some(small) => super::number(small),
-        None => {
-            let digits = number.to_string();
-            let first = digits.len() % 3;
-            let mut out = digits.get(..first).unwrap_or_default().to_owned();
-            for part in digits.get(first..).unwrap_or_default().as_bytes().chunks(3) {
-                if !out.is_empty() {
-                    out.push(',');
-                }
-                out.extend(part.iter().map(|it| char::from(*it)));
-            }
-            out
-        }
+    if let Ok(small) = usize::try_from(number) {
+        return super::number(small);
     }
+    let digits = number.to_string();
+    let first = digits.len() % 3;
+    let mut out = digits.get(..first).unwrap_or_default().to_owned();
+    for part in digits.get(first..).unwrap_or_default().as_bytes().chunks(3) {
+        if !out.is_empty() {
+            out.push(',');
+        }
+        out.extend(part.iter().map(|it| char::from(*it)));
+    }
+    out
 }
 
 #[cfg(test)]

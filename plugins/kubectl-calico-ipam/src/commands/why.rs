@@ -44,13 +44,12 @@ pub(crate) async fn run(
     let snapshot = flags.source.look(session, Addresses::All, true).await?;
     let mut exit = judge(session, &snapshot)?;
     let ledger = Ledger::new(&snapshot);
-    let settings = match &ledger.settings {
-        Known::Known(settings) => settings.clone(),
-        _ => {
-            session.printer.talk("not seen: settings of IPAM; the defaults are assumed");
-            exit = exit.or(Exit::Incomplete);
-            common::calico::ipam::IpamConfigSpec::default()
-        }
+    let settings = if let Known::Known(settings) = &ledger.settings {
+        settings.clone()
+    } else {
+        session.printer.talk("not seen: settings of IPAM; the defaults are assumed");
+        exit = exit.or(Exit::Incomplete);
+        common::calico::ipam::IpamConfigSpec::default()
     };
     let pod = match &whom {
         Whom::Pod(namespace, name) => Some(find_pod(&snapshot, namespace, name)?),
