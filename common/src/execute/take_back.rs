@@ -61,7 +61,7 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
                 kept.insert(step.node.clone());
             }
             let seconds = self.clock.elapsed().saturating_sub(began).as_secs();
-            let done = StepOutcome { seconds, verified, ..outcome(step, ended.state) };
+            let done = StepOutcome { verified, seconds, ..outcome(step, ended.state) };
             self.tell(current, Activity::Ended(&done));
             steps.push(done);
         }

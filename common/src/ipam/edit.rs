@@ -165,6 +165,14 @@ impl Parts {
     }
 }
 
+/// The entry of who has the address, whole; none when it is free or the object is no block.
+pub fn entry(block: &Value, ordinal: usize) -> Option<Value> {
+    match Parts::of(block).ok()?.now(ordinal)? {
+        Now::Taken(entry, ..) => Some(entry.clone()),
+        Now::Free | Now::Cooling => None,
+    }
+}
+
 /// Whether the address is still held as it was seen.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ pub mod block;
 pub mod cidr;
 pub mod edit;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 mod held;
 pub mod leak;
 mod ledger;

@@ -172,14 +172,12 @@ impl Tries {
             tokio::time::sleep(pause).await;
             return Ok(is_unclear);
         }
-        Err(match is_unclear {
-            true => PerformError::Unclear(error.to_string()),
-            false => {
-                let object = describe::object(object);
-                let why = format!("{object} changes faster than it can be changed: {error}");
-                PerformError::Rejected(why)
-            }
-        })
+        if is_unclear {
+            return Err(PerformError::Unclear(error.to_string()));
+        }
+        let object = describe::object(object);
+        let why = format!("{object} changes faster than it can be changed: {error}");
+        Err(PerformError::Rejected(why))
     }
 }
 

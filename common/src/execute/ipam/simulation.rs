@@ -96,7 +96,9 @@ impl World {
         let is_real = !query.contains("dryRun") && body["dryRun"].is_null();
         if method == "PUT" && path.contains("ipamblocks") {
             let somebody = self.meanwhile.lock().unwrap().pop();
-            somebody.into_iter().for_each(|write| write(self));
+            if let Some(write) = somebody {
+                write(self);
+            }
         }
         let found = self.get(path);
         let versions = |given: &Value, found: &Value| {

@@ -173,10 +173,14 @@ impl IpamChange {
             // The entry tells whether somebody else has an address by now, and the content where a handle may be used.
             Self::GiveBackAddresses { .. } | Self::DeleteHandles { .. } => {}
             Self::ReleaseAddresses { addresses, .. } => {
-                addresses.iter_mut().for_each(|it| it.entry = Value::Null);
+                for it in addresses {
+                    it.entry = Value::Null;
+                }
             }
             Self::RestoreHandles { handles, .. } => {
-                handles.iter_mut().for_each(|it| it.before = Value::Null);
+                for it in handles {
+                    it.before = Value::Null;
+                }
             }
         }
         goal
