@@ -9,9 +9,9 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use common::cli::{
     ConnectionFlags, Exit, Failure, Invocation, OutputFlags, Plugin, Printer, start_log,
 };
-use common::verbs::Session;
+use common::verbs::{Session, rbac, runs, undo};
 
-use commands::{completion, ip, map, overlap, pools, show, top, why};
+use commands::{completion, gc, ip, map, overlap, pools, release, resume, show, top, why};
 use format::Format;
 
 /// Accounts for every address of Calico IPAM
@@ -47,6 +47,16 @@ enum Verb {
     Overlap(overlap::OverlapFlags),
     /// Draws pools as grids of blocks: where addresses are used, and where there is room
     Map(map::MapFlags),
+    /// Releases addresses that nobody uses, and deletes handles that nothing is held under
+    Gc(gc::GcFlags),
+    /// Releases addresses, unless somebody uses them
+    Release(release::ReleaseFlags),
+    /// Takes an earlier run back: addresses that are still free, handles that are gone
+    Undo(undo::UndoFlags),
+    /// Does what is left of a run that was cut off
+    Resume(resume::ResumeFlags),
+    /// Lists earlier runs
+    Runs,
     /// Prints a completion script
     Completion(completion::CompletionFlags),
 }
@@ -92,6 +102,11 @@ async fn dispatch(session: &Session, format: Format, verb: Verb) -> Result<Exit,
         Verb::Why(flags) => why::run(session, format, &flags).await,
         Verb::Overlap(flags) => overlap::run(session, format, &flags).await,
         Verb::Map(flags) => map::run(session, format, &flags).await,
+        Verb::Gc(flags) => gc::run(session, &flags).await,
+        Verb::Release(flags) => release::run(session, &flags).await,
+        Verb::Undo(flags) => undo::run(session, &flags, rbac::undo_addresses).await,
+        Verb::Resume(flags) => resume::run(session, &flags).await,
+        Verb::Runs => runs::run(session).await,
         Verb::Completion(flags) => completion::run(session, &flags),
     }
 }
