@@ -46,9 +46,10 @@ impl Cluster {
         object: &ObjectRef,
         uid: &str,
         resource_version: &str,
+        dry_run: bool,
     ) -> Result<(), ApiError> {
         let preconditions = json!({ "uid": uid, "resourceVersion": resource_version });
-        self.delete_if(object, &preconditions, false).await
+        self.delete_if(object, &preconditions, dry_run).await
     }
 
     async fn delete_if(

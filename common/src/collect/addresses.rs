@@ -1,11 +1,16 @@
 //! What Calico IPAM stores: lists that grow with the cluster, so each page is handed on as it comes.
 
+use std::collections::BTreeMap;
+
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::want::Addresses;
 use super::{Progress, live::Groups};
 use crate::calico::names::{CRD_GROUP, V3_GROUP};
-use crate::cluster::{Cluster, ListRequest};
+use crate::cluster::{ApiError, Cluster, ListRequest};
+use crate::plan::ipam::IpamApi;
 use crate::snapshot::{Extent, Gap, GapReason, Provenance, Record, RecordKey, Resource, Sink};
 
 /// Kinds of Calico's groups in the order in which they are read. Handles come before blocks: an allocation writes its handle
@@ -18,6 +23,9 @@ const KINDS: [(&str, Addresses); 6] = [
     ("ipamblocks", Addresses::Blocks),
     ("CONFIGURATION", Addresses::Blocks),
 ];
+
+/// Blocks that are asked for at once.
+const PARALLEL: usize = 16;
 
 /// Reads what is wanted, and pods where they are: in an order in which nothing that happens meanwhile looks like a leak. What was
 /// given back after the pods were listed is given back in the blocks, and what was taken since is too young to be judged. The
@@ -53,6 +61,23 @@ pub(super) async fn collect(
         list(cluster, &ListRequest::all(Resource::new(plural, group), version), sink, progress)
             .await;
     }
+}
+
+/// Blocks as they are stored, with what this program does not know, by name. Those that are gone are not among them.
+///
+/// # Errors
+/// When one could not be read.
+pub async fn blocks_as_stored(
+    cluster: &Cluster,
+    api: &IpamApi,
+    names: impl IntoIterator<Item = String>,
+) -> Result<BTreeMap<String, Value>, ApiError> {
+    let ask = |name: String| async move {
+        let found = cluster.get_json(&api.block(&name)).await?;
+        Ok(found.map(|it| (name, it)))
+    };
+    let asked = stream::iter(names.into_iter().map(ask)).buffer_unordered(PARALLEL);
+    asked.try_filter_map(|it| std::future::ready(Ok(it))).try_collect().await
 }
 
 async fn list(

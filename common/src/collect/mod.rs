@@ -10,6 +10,7 @@
 //! [`Sink`]: crate::snapshot::Sink
 
 mod addresses;
+pub use addresses::blocks_as_stored;
 mod ask;
 pub mod bpf;
 mod circumstances;

@@ -14,7 +14,7 @@ use super::pods::{Farewell, Wish};
 use super::prove::prove;
 use super::{
     GuardFailure, ObserveError, Operations, PerformError, Performed, Prepared, Underway, backup,
-    ebpf, kubeconfig, mirror,
+    ebpf, ipam, kubeconfig, mirror,
 };
 use crate::cluster::{ApiError, Cluster, Unreachable, Write};
 use crate::plan::{
@@ -149,6 +149,10 @@ impl<'a, H: Hosts> ClusterOperations<'a, H> {
                 let time = Duration::from_secs(*seconds);
                 Box::pin(hold(self.cluster, self.hosts, (condition, time), underway)).await
             }
+            Action::Ipam { change } => {
+                let write = Write::by(&self.field_manager);
+                Box::pin(ipam::perform(self.cluster, change, write, underway)).await
+            }
             Action::Sequence { .. } => {
                 Err(PerformError::Rejected("a sequence within a sequence".to_owned()))
             }
@@ -186,6 +190,9 @@ impl<H: Hosts> ClusterOperations<'_, H> {
             }
             Guard::OwnerExists { object, uid } => {
                 owner_exists(self.metadata(object).await?.as_ref(), object, uid)
+            }
+            Guard::DatastoreReady { information } => {
+                ipam::datastore_ready(self.cluster, information).await
             }
             Guard::ObjectAbsent { object } => match self.metadata(object).await? {
                 None => Ok(()),
@@ -242,10 +249,11 @@ impl<H: Hosts> Operations for ClusterOperations<'_, H> {
         let mut ended = Performed::AlreadyRight("all of it is so already".to_owned());
         for action in actions {
             match Box::pin(self.patiently(action, prepared, underway)).await {
-                Ok(Performed::Acted) => ended = Performed::Acted,
+                Ok(Performed::Acted) if matches!(ended, Performed::ActedExcept(_)) => {}
+                Ok(it @ (Performed::Acted | Performed::ActedExcept(_))) => ended = it,
                 Ok(Performed::AlreadyRight(_)) => {}
                 // Refused means that nothing was changed, and a part of it was.
-                Err(PerformError::Refused(why)) if ended == Performed::Acted => {
+                Err(PerformError::Refused(why)) if !matches!(ended, Performed::AlreadyRight(_)) => {
                     return Err(PerformError::Rejected(why));
                 }
                 Err(error) => return Err(error),

@@ -13,6 +13,7 @@ mod ebpf;
 mod failures;
 mod hold;
 mod hosts;
+mod ipam;
 pub mod journal;
 mod kubeconfig;
 pub mod lease;

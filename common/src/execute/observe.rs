@@ -83,6 +83,10 @@ impl<'a, H: Hosts> Observer<'a, H> {
             Condition::BackedUp { node, directory } => {
                 Observed { backup: backup::look(directory, node), ..Observed::nothing(now) }
             }
+            Condition::IpamChanged { change } => {
+                let left = Box::pin(super::ipam::left(self.cluster, change)).await;
+                Observed { left_of_ipam: left, ..Observed::nothing(now) }
+            }
             Condition::RolledOut { .. }
             | Condition::EndpointInUse { .. }
             | Condition::OnDataPlane { .. }

@@ -74,6 +74,8 @@ impl fmt::Debug for Prepared {
 pub enum Performed {
     /// It acted.
     Acted,
+    /// It acted, but left some things alone that are not as the plan expects; which and why, for a person.
+    ActedExcept(String),
     /// There was nothing to do: the world already is as the action would make it, for this reason.
     AlreadyRight(String),
 }

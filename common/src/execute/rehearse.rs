@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::change_object::{Change, change};
 use super::cluster_operations::deleted;
 use super::pods::{Farewell, Wish};
-use super::{PerformError, Performed, StopSwitch, Underway, ebpf};
+use super::{PerformError, Performed, StopSwitch, Underway, ebpf, ipam};
 use crate::cluster::{Cluster, Write};
 use crate::plan::{Action, Answer, DEFAULT_PARALLEL, Plan, Rehearsed};
 
@@ -19,6 +19,7 @@ pub async fn rehearse(cluster: &Cluster, plan: &Plan, writer: &str) -> Vec<Rehea
         let (answer, said) = match ask(cluster, &step.action, writer, &underway).await {
             None => (Answer::NotAsked, None),
             Some(Ok(Performed::Acted)) => (Answer::Accepted, None),
+            Some(Ok(Performed::ActedExcept(left))) => (Answer::Accepted, Some(left)),
             Some(Ok(Performed::AlreadyRight(why))) => (Answer::NothingToDo, Some(why)),
             Some(Err(error)) => (Answer::Refused, Some(error.to_string())),
         };
@@ -56,6 +57,10 @@ async fn ask(
         }
         Action::DeleteCreated { object, manifest } => {
             ebpf::delete_created(cluster, object, manifest, true).await
+        }
+        Action::Ipam { change } => {
+            let write = Write { dry_run: true, ..Write::by(writer) };
+            Box::pin(ipam::perform(cluster, change, write, underway)).await
         }
         Action::Sequence { actions } => return sequence(cluster, actions, writer, underway).await,
         Action::OnHost { .. }

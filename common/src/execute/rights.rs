@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use futures::{StreamExt, stream};
 
+use super::ipam;
 use super::observe_pods::FEW;
 use crate::cluster::{Cluster, Question};
 use crate::plan::{Action, Condition, Guard, ObjectRef, PodRef, Step};
@@ -87,6 +88,7 @@ fn of_action(action: &Action, all: &mut BTreeSet<Question>) {
             all.extend(["list", "delete"].map(|verb| of_pods(verb, &workload.namespace)));
         }
         Action::ProveServices { proof } => of_proof(&proof.agent, all),
+        Action::Ipam { change } => ipam::rights(change, all),
         Action::Hold { condition, .. } => of_condition(condition, all),
         Action::Sequence { actions } => actions.iter().for_each(|it| of_action(it, all)),
         Action::OnHost { .. } | Action::BackUp { .. } => {}
@@ -119,6 +121,9 @@ fn of_guard(guard: &Guard, all: &mut BTreeSet<Question>) {
         | Guard::OwnerExists { object, .. }
         | Guard::ObjectAbsent { object } => {
             all.insert(about("get", object));
+        }
+        Guard::DatastoreReady { information } => {
+            all.insert(about("get", information));
         }
         // Without it no plan could have been made.
         Guard::SameCluster { .. } => {}
@@ -165,8 +170,8 @@ fn of_condition(condition: &Condition, all: &mut BTreeSet<Question>) {
             all.insert(of_pods("list", namespace));
             all.insert(Question { subresource: "exec".to_owned(), ..of_pods("get", namespace) });
         }
-        // The rights of the proof itself.
-        Condition::ProofCleared { .. } => {}
+        // The rights of the action itself.
+        Condition::ProofCleared { .. } | Condition::IpamChanged { .. } => {}
         // Their containers are in no list of metadata: each is asked for by its name.
         Condition::PodsStopped { pods, .. } => {
             all.extend(namespaces(pods).into_iter().map(|namespace| of_pods("get", namespace)));

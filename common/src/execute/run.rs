@@ -169,6 +169,7 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
             }
             match self.act(current).await? {
                 Ok(Performed::Acted) => {}
+                Ok(Performed::ActedExcept(left)) => verified.push(self.verified(current, left)),
                 // An earlier attempt of this run did it.
                 Ok(Performed::AlreadyRight(_)) if is_to_be_undone(current) => {}
                 Ok(Performed::AlreadyRight(why)) => already = Some(why),
@@ -252,7 +253,7 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
         }
     }
 
-    fn verified(&self, current: Current<'_>, what: String) -> Verified {
+    pub(super) fn verified(&self, current: Current<'_>, what: String) -> Verified {
         let after_seconds = self.clock.elapsed().saturating_sub(current.began).as_secs();
         Verified { what, after_seconds }
     }

@@ -11,7 +11,7 @@ use super::run::{Current, Ended, outcome, scrub};
 use super::{Activity, Clock, Consent, Executor, Operations, PerformError, Performed, Prepared};
 use crate::plan::{
     Action, Expected, HostOperation, Outcome, RunResult, Step, StepOutcome, StepState, Undo,
-    describe,
+    Verified, describe,
 };
 
 impl<O: Operations, C: Clock> Executor<'_, O, C> {
@@ -46,6 +46,7 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
                 continue;
             }
             let began = self.clock.elapsed();
+            let mut verified = Vec::new();
             let current = Current { number, of: wanted.len(), step, began, again: true };
             let ended = if kept.contains(&step.node) {
                 Ended::refused(match step.node {
@@ -53,14 +54,14 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
                     None => "a later step, which rests on it, could not be taken back",
                 })
             } else {
-                self.take_step_back(current, recorded).await?
+                self.take_step_back(current, recorded, &mut verified).await?
             };
             if let Some(worse) = ended.run {
                 result = worst(result, worse);
                 kept.insert(step.node.clone());
             }
             let seconds = self.clock.elapsed().saturating_sub(began).as_secs();
-            let done = StepOutcome { seconds, ..outcome(step, ended.state) };
+            let done = StepOutcome { verified, seconds, ..outcome(step, ended.state) };
             self.tell(current, Activity::Ended(&done));
             steps.push(done);
         }
@@ -75,6 +76,7 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
         &mut self,
         current: Current<'_>,
         recorded: &Recorded,
+        verified: &mut Vec<Verified>,
     ) -> Result<Ended, JournalError> {
         let step = current.step;
         if let Some(why) = self.tenure.over() {
@@ -89,6 +91,10 @@ impl<O: Operations, C: Clock> Executor<'_, O, C> {
         let mut ended = Ended::failed("nothing is known of what the step wrote");
         for action in attempts(step, undo, recorded) {
             ended = match self.perform(current, &action, &Prepared::default()).await {
+                Ok(Performed::ActedExcept(left)) => {
+                    verified.push(self.verified(current, left));
+                    return self.verify_undo(current).await;
+                }
                 Ok(Performed::Acted | Performed::AlreadyRight(_)) => {
                     return self.verify_undo(current).await;
                 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::Deserialize;
 
 use super::owner::Tunnel;
-use crate::slim::{Node, Pod};
+use crate::slim::{Node, Pod, Service};
 use crate::snapshot::Snapshot;
 
 /// The first address that the CNI plugin gave to a pod, with its prefix length; empty once it took it back.
@@ -75,12 +75,7 @@ impl<'a> Population<'a> {
             }
         }
         for service in &snapshot.addresses.services.items {
-            let ingress = service.status.load_balancer.ingress.iter().map(|it| it.ip.as_str());
-            let wanted = service.metadata.annotations.get(SERVICE_IPS).map(String::as_str);
-            let texts = ingress.chain([service.spec.load_balancer_ip.as_str()]);
-            let mut all: BTreeSet<IpAddr> = texts.filter_map(address).collect();
-            all.extend(listed(wanted.unwrap_or_default()));
-            for address in all {
+            for address in service_addresses(service) {
                 let its = &service.metadata;
                 it.put(address, User::Service(&its.namespace, &its.name));
             }
@@ -149,6 +144,16 @@ pub(super) fn shown_by(pod: &Pod) -> BTreeSet<IpAddr> {
     for text in NETWORK_STATUS.into_iter().filter_map(annotation) {
         all.extend(of_networks(text));
     }
+    all
+}
+
+/// Every address that a Service has or wants.
+pub(super) fn service_addresses(service: &Service) -> BTreeSet<IpAddr> {
+    let ingress = service.status.load_balancer.ingress.iter().map(|it| it.ip.as_str());
+    let wanted = service.metadata.annotations.get(SERVICE_IPS).map(String::as_str);
+    let texts = ingress.chain([service.spec.load_balancer_ip.as_str()]);
+    let mut all: BTreeSet<IpAddr> = texts.filter_map(address).collect();
+    all.extend(listed(wanted.unwrap_or_default()));
     all
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::ipam::IpamChange;
 use super::{JsonPatch, ObjectRef};
 
 /// Something that must come true.
@@ -193,6 +194,12 @@ pub enum Condition {
         namespace: String,
         /// The run that made it.
         run: String,
+    },
+    /// A change of what Calico IPAM stores is done, except for what turned out to be in use.
+    #[serde(rename_all = "camelCase")]
+    IpamChanged {
+        /// The change, without what is only needed to do it.
+        change: IpamChange,
     },
 }
 

@@ -3,6 +3,7 @@
 use crate::calico::credentials::short;
 
 use super::ebpf::words;
+use super::ipam::words as ipam;
 use super::{
     Action, Condition, FileContent, Guard, HostOperation, JsonPatch, ObjectRef, PatchOperation,
     Undo, Verification,
@@ -42,6 +43,7 @@ pub fn action(action: &Action) -> String {
         Action::Hold { condition: it, seconds } => {
             format!("watch for {seconds} s: {}", condition(it))
         }
+        Action::Ipam { change } => ipam::action(change),
         Action::Sequence { actions } => {
             actions.iter().map(self::action).collect::<Vec<_>>().join("; then ")
         }
@@ -96,8 +98,12 @@ pub fn member(path: &str) -> String {
 
 /// `1 pod`, `3,000 pods`
 pub fn counted(count: usize, noun: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{} {noun}{s}", number(count))
+    let ending = match (count, noun.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{} {noun}{ending}", number(count))
 }
 
 /// What is done on a host, imperative: `write /etc/cni/net.d/calico-kubeconfig with a fresh token`.
@@ -175,6 +181,7 @@ pub fn guard(guard: &Guard) -> String {
         Guard::OwnerExists { object: it, .. } => {
             format!("only while {} exists to put the pod back", object(it))
         }
+        Guard::DatastoreReady { .. } => "only while Calico's datastore is not locked".to_owned(),
         Guard::ObjectAbsent { object: it } => format!("only while there is no {}", object(it)),
     }
 }
@@ -239,6 +246,7 @@ pub fn condition(condition: &Condition) -> String {
         | Condition::KubeProxyRulesKept { .. }
         | Condition::NoPods { .. }
         | Condition::ProofCleared { .. } => words::condition(condition).unwrap_or_default(),
+        Condition::IpamChanged { change } => ipam::condition(change),
     }
 }
 
@@ -282,6 +290,7 @@ pub fn awaited(condition: &Condition) -> String {
         | Condition::KubeProxyRulesKept { .. }
         | Condition::NoPods { .. }
         | Condition::ProofCleared { .. } => words::awaited(condition).unwrap_or_default(),
+        Condition::IpamChanged { change } => ipam::awaited(change),
     }
 }
 
@@ -320,6 +329,7 @@ pub fn met(condition: &Condition) -> String {
         | Condition::KubeProxyRulesKept { .. }
         | Condition::NoPods { .. }
         | Condition::ProofCleared { .. } => words::met(condition).unwrap_or_default(),
+        Condition::IpamChanged { change } => ipam::met(change).to_owned(),
     }
 }
 
@@ -365,6 +375,9 @@ fn kind(plural: &str) -> &str {
         "felixconfigurations" => "FelixConfiguration",
         "installations" => "Installation",
         "tigerastatuses" => "TigeraStatus",
+        "ipamblocks" => "block",
+        "ipamhandles" => "handle",
+        "clusterinformations" => "ClusterInformation",
         other => other,
     }
 }

@@ -43,6 +43,8 @@ pub struct Observed {
     pub operator: Known<Value>,
     /// How many objects of a proof are left.
     pub left_of_proof: Known<usize>,
+    /// What of a change of IPAM is not done, for a person.
+    pub left_of_ipam: Known<Vec<String>>,
     /// What the cluster accepts.
     pub credentials: ClusterCredentials,
 }
@@ -71,6 +73,7 @@ impl Observed {
             complaints: BTreeMap::new(),
             operator: not_asked("cluster/tigerastatuses.operator.tigera.io.json"),
             left_of_proof: not_asked("cluster/services.json"),
+            left_of_ipam: not_asked("cluster/ipamblocks.crd.projectcalico.org.json"),
             credentials: ClusterCredentials {
                 root_ca: not_asked("cluster/configmaps.json"),
                 service_account_uid: not_asked("cluster/serviceaccounts.json"),
@@ -175,6 +178,12 @@ pub fn judge(condition: &Condition, seen: &Observed) -> Verdict {
             with(&seen.backup, "there is no archive", |backup| match backup.entries {
                 0 => Verdict::Failed("the archive is empty".to_owned()),
                 _ => Verdict::Met,
+            })
+        }
+        Condition::IpamChanged { .. } => {
+            with(&seen.left_of_ipam, "nothing was looked at", |left| match left.as_slice() {
+                [] => Verdict::Met,
+                left => Verdict::NotYet(first_few(left)),
             })
         }
         Condition::RolledOut { .. }

@@ -5,6 +5,7 @@ pub mod describe;
 pub mod ebpf;
 pub mod host;
 mod id;
+pub mod ipam;
 mod judge;
 mod lingering;
 mod model;

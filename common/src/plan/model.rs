@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ebpf::ServiceProof;
+use super::ipam::IpamChange;
 use super::{Condition, HostOperation, JsonPatch, PodRef};
 
 /// How freely a step may be taken.
@@ -234,6 +235,12 @@ pub enum Action {
         /// For so many seconds.
         seconds: u64,
     },
+    /// Changes what Calico IPAM stores.
+    #[serde(rename_all = "camelCase")]
+    Ipam {
+        /// What.
+        change: IpamChange,
+    },
     /// Several actions, each only when the one before it is done.
     #[serde(rename_all = "camelCase")]
     Sequence {
@@ -271,6 +278,12 @@ pub enum Guard {
         object: ObjectRef,
         /// Its uid then.
         uid: String,
+    },
+    /// Calico's datastore is not locked.
+    #[serde(rename_all = "camelCase")]
+    DatastoreReady {
+        /// `ClusterInformation`, which says so.
+        information: ObjectRef,
     },
     /// Nothing has this name.
     #[serde(rename_all = "camelCase")]

@@ -132,6 +132,34 @@ pub fn addresses_and_owners() -> Vec<Value> {
     [addresses(), owners.to_vec()].concat()
 }
 
+/// Verbs of `calico-ipam` that change what is stored, and what they look at before.
+pub fn change_addresses() -> Vec<Value> {
+    let groups = ["crd.projectcalico.org", "projectcalico.org"];
+    let changes = [
+        rule(&groups, &["ipamblocks"], &["get", "update"]),
+        rule(&groups, &["ipamhandles"], &["create", "delete", "get", "update"]),
+        rule(&groups, &["clusterinformations"], &["get"]),
+        // Who would show that an address is used, immediately before it is released.
+        rule(&[""], &["nodes", "pods", "services"], &["get"]),
+    ];
+    [addresses_and_owners(), changes.to_vec(), lease_of_ours()].concat()
+}
+
+/// `undo` of these.
+pub fn undo_addresses() -> Vec<Value> {
+    let groups = ["crd.projectcalico.org", "projectcalico.org"];
+    let mut rules = vec![
+        kube_system(),
+        rule(&groups, &["ipamblocks"], &["get", "update"]),
+        rule(&groups, &["ipamhandles"], &["create", "delete", "get", "update"]),
+        // What an earlier run left.
+        rule(&[""], &["pods"], &["list"]),
+        our_lease(&["get"]),
+    ];
+    rules.extend(lease_of_ours());
+    rules
+}
+
 /// The cluster's identity.
 pub fn kube_system() -> Value {
     json!({ "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] })

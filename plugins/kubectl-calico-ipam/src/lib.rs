@@ -9,9 +9,11 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use common::cli::{
     ConnectionFlags, Exit, Failure, Invocation, OutputFlags, Plugin, Printer, start_log,
 };
-use common::verbs::Session;
+use common::verbs::{Session, rbac, runs, undo};
 
-use commands::{check, completion, diff, ip, map, overlap, pools, show, top, why};
+use commands::{
+    check, completion, diff, gc, ip, map, overlap, pools, release, resume, show, top, why,
+};
 use format::Format;
 
 /// Accounts for every address of Calico IPAM
@@ -51,6 +53,16 @@ enum Verb {
     Diff(diff::DiffFlags),
     /// Draws pools as grids of blocks: where addresses are used, and where there is room
     Map(map::MapFlags),
+    /// Releases addresses that nobody uses, and deletes handles that nothing is held under
+    Gc(gc::GcFlags),
+    /// Releases addresses, unless somebody uses them
+    Release(release::ReleaseFlags),
+    /// Takes an earlier run back: addresses that are still free, handles that are gone
+    Undo(undo::UndoFlags),
+    /// Does what is left of a run that was cut off
+    Resume(resume::ResumeFlags),
+    /// Lists earlier runs
+    Runs,
     /// Prints a completion script
     Completion(completion::CompletionFlags),
 }
@@ -98,6 +110,11 @@ async fn dispatch(session: &Session, format: Format, verb: Verb) -> Result<Exit,
         Verb::Overlap(flags) => overlap::run(session, format, &flags).await,
         Verb::Diff(flags) => diff::run(session, format, &flags).await,
         Verb::Map(flags) => map::run(session, format, &flags).await,
+        Verb::Gc(flags) => gc::run(session, &flags).await,
+        Verb::Release(flags) => release::run(session, &flags).await,
+        Verb::Undo(flags) => undo::run(session, &flags, rbac::undo_addresses).await,
+        Verb::Resume(flags) => resume::run(session, &flags).await,
+        Verb::Runs => runs::run(session).await,
         Verb::Completion(flags) => completion::run(session, &flags),
     }
 }

@@ -91,7 +91,7 @@ impl LeaseStore for ClusterLease {
     }
 
     async fn delete(&self, uid: &str, resource_version: &str) -> Result<(), ApiError> {
-        self.cluster.delete_version(&object(), uid, resource_version).await
+        self.cluster.delete_version(&object(), uid, resource_version, false).await
     }
 
     fn now(&self) -> Timestamp {

@@ -24,7 +24,7 @@ use crate::node::pod::{NodePods, Op};
 use crate::plan::{Answer, Order, Plan, PlanId, Rehearsed, Target, plan_for};
 use crate::report::v1::FixReport;
 use crate::report::{escape, json, plan as plan_text, rehearsal as rehearsal_text, yaml};
-use crate::snapshot::Known;
+use crate::snapshot::{Known, Snapshot};
 use apply::apply;
 pub use apply::finish;
 pub use hosts::Again;
@@ -260,7 +260,15 @@ fn make_plan(
 /// # Errors
 /// When the cluster does not tell its identity.
 pub async fn target(cluster: &Cluster, look: &Look) -> Result<Target, Failure> {
-    let Some(cluster_uid) = look.snapshot.cluster.uid.known().cloned() else {
+    target_of(cluster, &look.snapshot).await
+}
+
+/// The same of what was seen without being judged.
+///
+/// # Errors
+/// When the cluster does not tell its identity.
+pub async fn target_of(cluster: &Cluster, snapshot: &Snapshot) -> Result<Target, Failure> {
+    let Some(cluster_uid) = snapshot.cluster.uid.known().cloned() else {
         return Err(Failure::new(Kind::Access, "cannot tell which cluster this is").hint(
             "reading namespace kube-system must be allowed: its uid identifies the cluster",
         ));

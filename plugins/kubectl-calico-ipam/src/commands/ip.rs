@@ -70,7 +70,7 @@ pub(crate) async fn of(
     Ok(exit)
 }
 
-fn parse(texts: &[String]) -> Result<Vec<IpAddr>, Failure> {
+pub(crate) fn parse(texts: &[String]) -> Result<Vec<IpAddr>, Failure> {
     let one = |text: &String| {
         text.parse().map_err(|_| {
             Failure::usage(format!("{text:?} is no address"))

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use common::bundle;
 use common::cli::{Exit, Failure, Kind};
+use common::cluster::Cluster;
 use common::collect::{Addresses, Spinner, Want, collect_live};
 use common::report::escape;
 use common::snapshot::{Coverage, Gap, Listing, Snapshot, SnapshotBuilder};
@@ -48,11 +49,21 @@ async fn at_cluster(
     people: bool,
 ) -> Result<Snapshot, Failure> {
     let cluster = look::connect(session).await?;
+    at(session, &cluster, addresses, people).await
+}
+
+/// The same of a cluster that is connected to already.
+pub(crate) async fn at(
+    session: &Session,
+    cluster: &Cluster,
+    addresses: Addresses,
+    people: bool,
+) -> Result<Snapshot, Failure> {
     let want = Want { nodes: people, pods: people, install: true, addresses, ..Want::of([]) };
     let stderr = session.printer.stderr;
     let progress = Spinner::new(stderr.is_terminal && !session.verbose, stderr.unicode);
     let mut builder = SnapshotBuilder::new();
-    let looking = Box::pin(collect_live(&cluster, want, &mut builder, &progress));
+    let looking = Box::pin(collect_live(cluster, want, &mut builder, &progress));
     let outcome = look::interruptible(looking).await?;
     if let Some(error) = outcome.unreachable {
         let hint = error.hint();
