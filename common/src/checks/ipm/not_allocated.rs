@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::pool_full::{is_for_pods, is_used};
-use super::{ARRIVAL, Nodes, counted, is_fresh, lines, not_whole};
+use super::{ARRIVAL, Nodes, counted, is_fresh, lines, lower, not_whole};
 use crate::checks::Context;
 use crate::findings::{
     Cause, Code, Confidence, Evidence, Finding, Findings, Severity, Subject, SubjectKind,
@@ -32,9 +32,11 @@ check! {
     /// Calico, is in no pool.
     ///
     /// ## How sure
-    /// Likely: pods and blocks are read one after another. Pods and nodes that are younger than five minutes, pods that are
-    /// going, and addresses that a reservation keeps are left out, and so are disabled pools, and nodes on which Calico IPAM gives no
-    /// addresses (host-local). Nothing is said unless all blocks were read.
+    /// Likely, where pods were read after blocks. Where they were read before, a pod may have ended in between and given its
+    /// address back, so that it is possible only, and one step less bad; what a second look shows again is so. Pods and nodes
+    /// that are younger than five minutes, pods that are going, and addresses that a reservation keeps are left out, and so are
+    /// disabled pools, and nodes on which Calico IPAM gives no addresses (host-local). Nothing is said unless all blocks were
+    /// read.
     ///
     /// ## What it looks like
     /// `kubectl calico-ipam ip ADDRESS` says free, and `kubectl get pods -A -o wide` shows a pod with it
@@ -111,9 +113,22 @@ fn run(context: &Context<'_>, out: &mut Findings) {
             }
         }
     }
+    let is_pods_first = is_before(snapshot.pods.at, snapshot.addresses.blocks.at);
     for (kind, all) in found {
-        out.report(finding(kind, &all));
+        let mut finding = finding(kind, &all);
+        if is_pods_first && kind != Kind::Tunnel {
+            finding.severity = lower(finding.severity);
+            finding.confidence = Confidence::Possible;
+            finding.cause.text =
+                "unless they were given back while the cluster was read: look again".to_owned();
+        }
+        out.report(finding);
     }
+}
+
+/// Whether a list was read before another one. Those of bundles may not tell when.
+fn is_before(it: Option<Timestamp>, other: Option<Timestamp>) -> bool {
+    matches!((it, other), (Some(it), Some(other)) if it < other)
 }
 
 struct Look<'a> {
@@ -249,6 +264,21 @@ mod tests {
         assert_eq!(keys(&NOT_ALLOCATED, &past).0, ["without-ipam"]);
         let outside = judged(&NOT_ALLOCATED, &with("172.16.0.1")).found;
         assert_eq!((outside[0].cause.key, outside[0].severity), ("no-pool", Severity::Info));
+    }
+
+    /// A pod that ended between the two lists looks the same.
+    #[test]
+    fn pods_that_were_read_before_blocks_prove_less() {
+        let mut it = with("10.0.0.9");
+        it.addresses.blocks.at = Some(it.taken);
+        let told = |it: &Snapshot| {
+            let found = judged(&NOT_ALLOCATED, it).found;
+            (found[0].severity, found[0].confidence)
+        };
+        it.pods.at = Some(it.taken);
+        assert_eq!(told(&it), (Severity::Error, Confidence::Likely));
+        it.pods.at = Some("2026-07-12T11:59:30Z".parse().unwrap());
+        assert_eq!(told(&it), (Severity::Warning, Confidence::Possible));
     }
 
     #[test]
