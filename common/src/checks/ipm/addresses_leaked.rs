@@ -33,7 +33,7 @@ check! {
     ///
     /// ## What to do
     /// calico-kube-controllers collects them by itself; see that it runs (CAL-IPM-014). It frees those of nodes that are gone
-    /// within minutes.
+    /// within minutes. `kubectl calico-ipam gc ips` releases them at once: it shows first what would go, and why, and asks.
     ///
     /// ## What not to do
     /// Freeing from a list that is minutes old: an address may have been given out again since. Deleting blocks with kubectl:

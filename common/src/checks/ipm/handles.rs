@@ -48,9 +48,9 @@ check! {
     /// `calicoctl ipam check` says `Found 63000 handles with no matching IPs`; etcd grows
     ///
     /// ## What to do
-    /// Orphaned ones and tombstones cost space and nothing else: delete them after a second look
-    /// (`kubectl delete ipamhandles.crd.projectcalico.org NAME`). calico-kube-controllers never does. Missing ones: the address
-    /// comes back once calico-kube-controllers finds it leaked, after the pod is gone.
+    /// Orphaned ones and tombstones cost space and nothing else; calico-kube-controllers never deletes them.
+    /// `kubectl calico-ipam gc handles` deletes the orphaned ones, each only as long as it is what was looked at. Missing ones:
+    /// the address comes back once calico-kube-controllers finds it leaked, after the pod is gone.
     ///
     /// ## What not to do
     /// Deleting handles by their age, or all at once: without its handle no pod gives its address back.
