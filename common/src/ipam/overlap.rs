@@ -139,20 +139,13 @@ fn pools(ledger: &Ledger<'_>, all: &mut Vec<Overlap>) {
     }
 }
 
-/// Sorted by their first addresses, and larger ones first, a block overlaps the nearest one before it that has not ended.
 fn blocks(ledger: &Ledger<'_>, all: &mut Vec<Overlap>) {
-    let mut sorted: Vec<IpNet> = ledger.blocks.iter().map(|block| block.cidr).collect();
-    sorted.sort_by_key(|net| (net.network(), net.prefix_len()));
-    let mut open: Vec<IpNet> = Vec::new();
-    for net in sorted {
-        while open.last().is_some_and(|it| !it.contains(&net)) {
-            open.pop();
-        }
-        if let Some(around) = open.last() {
+    let nets: Vec<IpNet> = ledger.blocks.iter().map(|block| block.cidr).collect();
+    for (outer, inner) in cidr::nested(&nets) {
+        if let (Some(range), Some(with)) = (nets.get(outer), nets.get(inner)) {
             let (side, other) = (Side::Block, Side::Block);
-            all.push(Overlap { kind: Kind::Blocks, range: *around, side, with: net, other });
+            all.push(Overlap { kind: Kind::Blocks, range: *range, side, with: *with, other });
         }
-        open.push(net);
     }
 }
 

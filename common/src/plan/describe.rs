@@ -19,6 +19,14 @@ pub fn object(object: &ObjectRef) -> String {
     }
 }
 
+/// What an action is about, one line each, where one sentence cannot hold it.
+pub fn details(action: &Action) -> Vec<String> {
+    match action {
+        Action::Ipam { change } => ipam::details(change),
+        _ => Vec::new(),
+    }
+}
+
 /// What the action does, imperative: `delete pod kube-system/calico-node-5frw8`.
 pub fn action(action: &Action) -> String {
     match action {

@@ -48,12 +48,17 @@ fn lines(n: usize, step: &Step, short: bool, options: &TextOptions) -> String {
         Applicability::Ask => "think first",
         Applicability::Manual => "by hand",
     };
-    let title = format!(
-        "{n:>3}  {}  {}  {how}",
-        options.bold(&escape(&step.title)),
-        escape(&describe::action(&step.action))
-    );
-    let mut out = format!("{title}\n");
+    let does = describe::action(&step.action);
+    let title = options.bold(&escape(&step.title));
+    let mut out = if does == step.title {
+        format!("{n:>3}  {title}  {how}\n")
+    } else {
+        format!("{n:>3}  {title}  {}  {how}\n", escape(&does))
+    };
+    for (place, detail) in describe::details(&step.action).iter().enumerate() {
+        let label = if place == 0 { "what" } else { "" };
+        out.push_str(&format!("       {label:<6} {}\n", escape(detail)));
+    }
     if short {
         out.push_str("       then   the same\n");
         return out;
