@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -14,10 +14,9 @@ use tokio::sync::Notify;
 use super::hosts::Hosts;
 use super::journal::Journal;
 use super::lease::Tenure;
+use super::quick_clock::QuickClock;
 use super::simulation::once_given_up;
-use super::{
-    Clock, ClusterOperations, Consent, Executor, PerformError, Performed, Silent, StopSwitch,
-};
+use super::{ClusterOperations, Consent, Executor, PerformError, Performed, Silent, StopSwitch};
 use crate::cluster::Cluster;
 use crate::cluster::test_server::{Asked, Reply, TestServer};
 use crate::plan::{BinarySource, HostOperation, Outcome, Plan, PodRef};
@@ -230,23 +229,6 @@ impl Hosts for World {
     }
 }
 
-/// A second is ten milliseconds.
-struct Quick(Instant);
-
-impl Clock for Quick {
-    fn now(&self) -> Timestamp {
-        Timestamp::UNIX_EPOCH
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed() * 100
-    }
-
-    async fn sleep(&self, time: Duration) {
-        tokio::time::sleep(time / 100).await;
-    }
-}
-
 /// What a process is started for.
 #[derive(Clone, Copy)]
 pub(super) enum Work<'a> {
@@ -284,7 +266,7 @@ pub(super) async fn process(
     let operations = ClusterOperations::with_hosts(&cluster, &**world).written_by("test/1");
     let executor = Executor {
         operations: &operations,
-        clock: &Quick(Instant::now()),
+        clock: &QuickClock::new(100),
         journal: &mut journal,
         tenure: &Tenure::unlimited(),
         reporter: &mut Silent,

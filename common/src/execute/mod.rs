@@ -45,6 +45,8 @@ mod host_crash_tests;
 #[cfg(test)]
 mod host_simulation;
 #[cfg(test)]
+mod quick_clock;
+#[cfg(test)]
 mod run_tests;
 #[cfg(test)]
 mod simulation;

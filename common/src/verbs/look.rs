@@ -165,6 +165,27 @@ pub async fn pour(
     ask(session, cluster, Want::ALL, hosts, sink).await
 }
 
+/// Asks a cluster for what is wanted, for a verb that judges by itself.
+///
+/// # Errors
+/// When the API server does not answer at all, or the user interrupts.
+pub async fn snapshot(
+    session: &Session,
+    cluster: &Cluster,
+    want: Want,
+) -> Result<Snapshot, Failure> {
+    let mut builder = SnapshotBuilder::new();
+    let outcome = interruptible(ask(session, cluster, want, None, &mut builder)).await?;
+    if let Some(error) = outcome.unreachable {
+        let hint = error.hint();
+        let mut failure = Failure::new(Kind::Access, error.kubectl_sentence());
+        failure.hints.extend(hint.map(str::to_owned));
+        return Err(failure);
+    }
+    builder.context(cluster.target_info().context.clone());
+    Ok(builder.finish(cluster.now()))
+}
+
 async fn ask(
     session: &Session,
     cluster: &Cluster,

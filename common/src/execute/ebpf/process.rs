@@ -3,34 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::super::journal::Journal;
 use super::super::lease::Tenure;
+use super::super::quick_clock::QuickClock;
 use super::super::simulation::once_given_up;
-use super::super::{Clock, Consent, Executor, Silent, StopSwitch};
+use super::super::{Consent, Executor, Silent, StopSwitch};
 use super::simulation::{RUN, World};
 use crate::plan::{Outcome, Plan};
-
-/// A second is a millisecond.
-struct Quick(Instant);
-
-impl Clock for Quick {
-    fn now(&self) -> Timestamp {
-        Timestamp::UNIX_EPOCH
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed() * 1000
-    }
-
-    async fn sleep(&self, time: Duration) {
-        tokio::time::sleep(time / 1000).await;
-    }
-}
 
 /// What a process is started for.
 #[derive(Clone, Copy)]
@@ -63,7 +46,7 @@ pub(super) async fn process(
     };
     let executor = Executor {
         operations: &**world,
-        clock: &Quick(Instant::now()),
+        clock: &QuickClock::new(1000),
         journal: &mut journal,
         tenure: &Tenure::unlimited(),
         reporter: &mut Silent,

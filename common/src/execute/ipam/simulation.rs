@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -13,8 +13,9 @@ use tokio::sync::Notify;
 
 use crate::cluster::test_server::{Asked, Reply, TestServer};
 use crate::execute::lease::Tenure;
+use crate::execute::quick_clock::QuickClock;
 use crate::execute::simulation::once_given_up;
-use crate::execute::{Clock, ClusterOperations, Consent, Executor, Journal, Silent, StopSwitch};
+use crate::execute::{ClusterOperations, Consent, Executor, Journal, Silent, StopSwitch};
 use crate::plan::{Outcome, Plan};
 
 /// Nobody dies.
@@ -139,23 +140,6 @@ impl World {
     }
 }
 
-/// A second is ten milliseconds.
-struct Quick(Instant);
-
-impl Clock for Quick {
-    fn now(&self) -> Timestamp {
-        Timestamp::UNIX_EPOCH
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed() * 100
-    }
-
-    async fn sleep(&self, time: Duration) {
-        tokio::time::sleep(time / 100).await;
-    }
-}
-
 /// What a process is started for.
 #[derive(Clone, Copy)]
 pub(super) enum Work<'a> {
@@ -190,7 +174,7 @@ pub(super) async fn process(
     };
     let executor = Executor {
         operations: &ClusterOperations::new(&cluster).written_by("test/1"),
-        clock: &Quick(Instant::now()),
+        clock: &QuickClock::new(100),
         journal: &mut journal,
         tenure: &Tenure::unlimited(),
         reporter: &mut Silent,

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use common::bundle;
 use common::cli::{Exit, Failure, Kind, OutputFormat};
-use common::collect::{Spinner, Want, collect_live};
+use common::collect::Want;
 use common::report::{NodeVerdict, StatusReport, json, status_text, yaml};
-use common::snapshot::{Snapshot, SnapshotBuilder};
+use common::snapshot::Snapshot;
 
 use common::verbs::role::RoleFlags;
 use common::verbs::{Session, look, rbac};
@@ -64,21 +64,8 @@ pub(crate) async fn run(
 /// Everything but events and our Lease: how the nodes are now is not told by what happened, nor by who repairs them.
 async fn at_cluster(session: &Session) -> Result<Snapshot, Failure> {
     let cluster = look::connect(session).await?;
-    let stderr = session.printer.stderr;
-    let progress = Spinner::new(stderr.is_terminal && !session.verbose, stderr.unicode);
     let want = Want { events: false, lease: false, ..Want::ALL };
-    let mut builder = SnapshotBuilder::new();
-    let outcome =
-        look::interruptible(Box::pin(collect_live(&cluster, want, &mut builder, &progress)))
-            .await?;
-    if let Some(error) = outcome.unreachable {
-        let hint = error.hint();
-        let mut failure = Failure::new(Kind::Access, error.kubectl_sentence());
-        failure.hints.extend(hint.map(str::to_owned));
-        return Err(failure);
-    }
-    builder.context(cluster.target_info().context.clone());
-    Ok(builder.finish(cluster.now()))
+    look::snapshot(session, &cluster, want).await
 }
 
 fn exit(report: &StatusReport) -> Exit {

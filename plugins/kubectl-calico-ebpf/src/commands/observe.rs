@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use common::bpf::Situation;
-use common::cli::{Failure, Kind};
+use common::cli::Failure;
 use common::cluster::Cluster;
 use common::collect::bpf::{nodes_to_ask, situation_of};
-use common::collect::{Spinner, Want, Which, collect_live};
-use common::snapshot::{Snapshot, SnapshotBuilder};
+use common::collect::{Spinner, Want, Which};
+use common::snapshot::Snapshot;
 use common::verbs::{Session, look};
 
 /// What a person sees while it takes time.
@@ -22,18 +22,7 @@ pub(crate) fn progress(session: &Session) -> Spinner {
 /// When the API server does not answer at all, or the user interrupts.
 pub(crate) async fn snapshot(session: &Session, cluster: &Cluster) -> Result<Snapshot, Failure> {
     let want = Want { nodes: true, pods: true, install: true, ..Want::of([]) };
-    let progress = progress(session);
-    let mut builder = SnapshotBuilder::new();
-    let looking = Box::pin(collect_live(cluster, want, &mut builder, &progress));
-    let outcome = look::interruptible(looking).await?;
-    if let Some(error) = outcome.unreachable {
-        let hint = error.hint();
-        let mut failure = Failure::new(Kind::Access, error.kubectl_sentence());
-        failure.hints.extend(hint.map(str::to_owned));
-        return Err(failure);
-    }
-    builder.context(cluster.target_info().context.clone());
-    Ok(builder.finish(cluster.now()))
+    look::snapshot(session, cluster, want).await
 }
 
 /// The nodes that are meant: of those that run Linux, these.

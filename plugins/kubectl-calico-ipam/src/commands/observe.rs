@@ -6,9 +6,9 @@ use clap::Args;
 use common::bundle;
 use common::cli::{Exit, Failure, Kind};
 use common::cluster::Cluster;
-use common::collect::{Addresses, Spinner, Want, collect_live};
+use common::collect::{Addresses, Want};
 use common::report::escape;
-use common::snapshot::{Coverage, Gap, Listing, Snapshot, SnapshotBuilder};
+use common::snapshot::{Coverage, Gap, Listing, Snapshot};
 use common::verbs::{Session, look};
 
 /// Where to look.
@@ -60,19 +60,7 @@ pub(crate) async fn at(
     people: bool,
 ) -> Result<Snapshot, Failure> {
     let want = Want { nodes: people, pods: people, install: true, addresses, ..Want::of([]) };
-    let stderr = session.printer.stderr;
-    let progress = Spinner::new(stderr.is_terminal && !session.verbose, stderr.unicode);
-    let mut builder = SnapshotBuilder::new();
-    let looking = Box::pin(collect_live(cluster, want, &mut builder, &progress));
-    let outcome = look::interruptible(looking).await?;
-    if let Some(error) = outcome.unreachable {
-        let hint = error.hint();
-        let mut failure = Failure::new(Kind::Access, error.kubectl_sentence());
-        failure.hints.extend(hint.map(str::to_owned));
-        return Err(failure);
-    }
-    builder.context(cluster.target_info().context.clone());
-    Ok(builder.finish(cluster.now()))
+    look::snapshot(session, cluster, want).await
 }
 
 /// Why a list is not whole; none when it is.
